@@ -1,0 +1,116 @@
+"""What can go wrong, as data: where (Source, Span), what and what to do (Diagnostic), and the exit status.
+
+Every layer raises Diagnostic; only ``cli/app.py`` turns one into text on stderr and an exit status.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """The process's exit status: part of the command line's contract."""
+
+    DONE = 0
+    INTERNAL = 1
+    USAGE = 2
+    EXPRESSION = 3
+    INPUT = 4
+    CHECK = 5
+    BATCH = 6
+    INTERRUPTED = 130
+
+
+# kind of a Diagnostic → exit status
+EXIT_STATUS = {
+    "internal": ExitStatus.INTERNAL,
+    "usage": ExitStatus.USAGE,
+    "syntax": ExitStatus.EXPRESSION,
+    "name": ExitStatus.EXPRESSION,
+    "type": ExitStatus.EXPRESSION,
+    "shape": ExitStatus.EXPRESSION,
+    "value": ExitStatus.EXPRESSION,
+    "limit": ExitStatus.EXPRESSION,
+    "input": ExitStatus.INPUT,
+    "seed": ExitStatus.INPUT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters ``start`` to ``stop`` (exclusive, from 0) of a source text."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text that a user wrote, and what to call it in a message (``expression``, ``model.vjp``, ``x``)."""
+
+    text: str
+    name: str = "expression"
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of a character offset, both from 1."""
+        before = self.text[:offset]
+        return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
+
+
+class Diagnostic(Exception):
+    """One thing that is wrong, said once: ``message`` says what, ``span`` where, ``hint`` what to do.
+
+    ``kind`` is a key of EXIT_STATUS. ``span`` counts characters of ``source``.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        hint: str | None = None,
+        span: Span | None = None,
+        source: Source | None = None,
+    ) -> None:
+        super().__init__(message)
+        assert kind in EXIT_STATUS, kind
+        self.kind, self.message, self.hint, self.span, self.source = kind, message, hint, span, source
+
+    def at(self, span: Span | None, source: Source | None) -> Diagnostic:
+        """This diagnostic with a place, where it has none yet."""
+        if self.span is None:
+            self.span = span
+        if self.source is None:
+            self.source = source
+        return self
+
+    @property
+    def status(self) -> ExitStatus:
+        return EXIT_STATUS[self.kind]
+
+    @property
+    def position(self) -> tuple[int | None, int | None]:
+        """Line and column (from 1) of the span, or (None, None) where there is none."""
+        if self.span is None or self.source is None:
+            return None, None
+        return self.source.position(self.span.start)
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like ``word``, for "did you mean …?", or None where nothing is close."""
+    found = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """``; did you mean 'sin'?``, or nothing."""
+    found = nearest(word, candidates)
+    return f"; did you mean '{found}'?" if found else ""
+
+
+def count(number: int, noun: str) -> str:
+    """``1 element``, ``3 elements``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,81 @@
+"""The reference engine: NumPy in float64, with SciPy's special functions. It shares no code with torch.
+
+Composed rows are run as the program that they are, so that a trace made by this engine holds kernels only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
+
+from vjpcalc.operators.operator import Call, Operator
+
+
+class ReferenceEngine:
+    """NumPy. Floats are float64 whatever dtype torch works in; masks are bool, indices int64.
+
+    ``seed`` starts the stream that ``rand`` and ``randn`` draw from.
+    """
+
+    name = "numpy"
+    expands = True
+
+    def __init__(self, seed: int = 0) -> None:
+        self.random = np.random.default_rng(seed)
+
+    def apply(self, operator: Operator, values: Mapping[str, Any]) -> np.ndarray:
+        if operator.function is not None:
+            return _call_user_function(operator, values)
+        function = self.resolve(operator.numpy)
+        positional, keywords = operator.arguments("numpy", values)
+        with np.errstate(all="ignore"):
+            return np.asarray(function(*positional, **keywords))
+
+    def resolve(self, call: str) -> Callable[..., Any]:
+        """The function behind a row's ``numpy`` text."""
+        path = Call.parse(call).path
+        root, _, name = path.rpartition(".")
+        if root == "kernels":
+            from vjpcalc.engines import kernels
+
+            return getattr(kernels, name)
+        if root == "scipy":
+            import scipy.special
+
+            return getattr(scipy.special, name)
+        if root == "random":
+            return getattr(self.random, name)
+        if root == "operator":
+            import operator
+
+            return getattr(operator, name)
+        return getattr(getattr(np, root) if root else np, name)
+
+    def constant(self, data: Any, *, whole: bool = False) -> np.ndarray:
+        array = np.asarray(data)
+        if array.dtype.kind == "b" or (whole and array.dtype.kind == "i"):
+            return array
+        return array.astype(np.float64)
+
+    def item(self, array: np.ndarray) -> float | int | bool:
+        return array.item()
+
+    def is_mask(self, array: np.ndarray) -> bool:
+        return array.dtype == bool
+
+
+def _call_user_function(operator: Operator, values: Mapping[str, Any]) -> np.ndarray:
+    """The forward of a user's torch function, run without autograd: the one place where torch must be asked."""
+    import torch
+
+    from vjpcalc.language.run import with_arrays
+
+    assert operator.function is not None
+    arguments = {
+        key: with_arrays(value, lambda array: torch.from_numpy(np.array(array))) for key, value in values.items()
+    }
+    positional, keywords = operator.arguments("torch", arguments)
+    with torch.no_grad():
+        return operator.function(*positional, **keywords).detach().numpy()

@@ -1,0 +1,100 @@
+"""The torch engine: builds the autograd graph, one torch function an operator."""
+
+from __future__ import annotations
+
+import functools
+import operator as python
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch  # noqa: TID253 (an engine is imported only once it is needed)
+
+from vjpcalc.engines.reference import ReferenceEngine
+from vjpcalc.operators.operator import Call, Operator
+
+
+class TorchEngine:
+    """torch. ``dtype`` is that of numbers typed in; ``seed`` starts the stream of ``rand`` and ``randn``.
+
+    ``noise``, a torch.Generator, turns this into stochastic arithmetic: every value and every cotangent is moved
+    at random by one unit in the last place (the CESTAC idea), so that the spread of the gradients over a few runs
+    measures their rounding error. ``forward_noise=False`` leaves the values alone and moves cotangents only.
+    """
+
+    name = "torch"
+    expands = False
+
+    def __init__(
+        self,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+        noise: torch.Generator | None = None,
+        forward_noise: bool = True,
+    ) -> None:
+        self.dtype, self.noise, self.forward_noise = dtype, noise, forward_noise
+        self._creation = ReferenceEngine(seed)  # both engines draw the same random numbers
+
+    def apply(self, operator: Operator, values: Mapping[str, Any]) -> torch.Tensor:
+        if operator.kind == "creation":
+            return self._as_constant(self._creation.apply(operator, values))
+        function = operator.function or resolve(operator.torch)
+        positional, keywords = operator.arguments("torch", values)
+        result = function(*positional, **keywords)
+        field = Call.parse(operator.torch).field if operator.function is None else None
+        result = getattr(result, field) if field else result
+        if not isinstance(result, torch.Tensor):
+            raise TypeError(f"{operator.name} returned {type(result).__name__}, not a tensor")
+        return self.perturb(result) if self.noise is not None else result
+
+    def constant(self, data: Any, *, whole: bool = False) -> torch.Tensor:
+        tensor = torch.tensor(data)
+        return tensor if tensor.dtype == torch.bool or (whole and not tensor.is_floating_point()) else tensor.to(self.dtype)
+
+    def item(self, array: torch.Tensor) -> float | int | bool:
+        return array.item()
+
+    def is_mask(self, array: torch.Tensor) -> bool:
+        return array.dtype == torch.bool
+
+    def _as_constant(self, array: Any) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+    def perturb(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor with each element, and later each element of its cotangent, moved by up to one ulp."""
+        if not tensor.is_floating_point():
+            return tensor
+        if self.forward_noise:
+            tensor = tensor + self._ulps(tensor.detach())
+        if tensor.requires_grad:
+            tensor.register_hook(lambda cotangent: cotangent + self._ulps(cotangent))
+        return tensor
+
+    def _ulps(self, tensor: torch.Tensor) -> torch.Tensor:
+        signs = torch.randint(-1, 2, tensor.shape, generator=self.noise).to(tensor.dtype)
+        noise = signs * tensor * torch.finfo(tensor.dtype).eps
+        return torch.where(torch.isfinite(noise), noise, torch.zeros_like(noise))
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """While it lasts, torch's own default dtype is this engine's (it is what int / int gives)."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(self.dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
+
+
+@functools.cache
+def resolve(call: str) -> Callable[..., Any]:
+    """The function behind a row's ``torch`` text: a name below ``torch``, or Python's own ``operator.…``."""
+    path = Call.parse(call).path
+    root, _, name = path.partition(".")
+    if root == "operator":
+        return getattr(python, name)
+    found: Any = torch
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found

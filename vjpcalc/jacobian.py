@@ -1,0 +1,299 @@
+"""Numeric differentiation of the reference engine: the Jacobian of the outputs with respect to one leaf.
+
+No derivative rule is involved: the *forward* values are differentiated, by a complex step where every operator on
+the way has an exact complex kernel, else by central differences that are extrapolated to a step of zero (Ridders,
+Advances in Engineering Software 4, 1982). Each entry comes with an estimate of its own error.
+
+At a kink (an operator that says of itself that it is not differentiable at this very point) the derivative from
+each side is taken: where they differ there is no derivative, and the check says so instead of judging.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
+
+from vjpcalc.engines.fuse import BranchFlip, Replay
+from vjpcalc.engines.reference import ReferenceEngine
+from vjpcalc.language.run import Kink, Node, Trace, with_values
+from vjpcalc.operators.operator import numel
+
+EPS = float(np.finfo(np.float64).eps)
+
+FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
+LEVELS = 14  # halvings of it at the most: down to 4e-6
+ENOUGH = 1e-11  # relative error estimate at which the halving ends
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """J·u for one direction u: ``value`` and ``error`` of shape (m,).
+
+    ``left`` and ``right`` are the one-sided derivatives where they were taken, ``kink`` is true where they differ.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    method: str
+    kink: np.ndarray | None = None
+    left: np.ndarray | None = None
+    right: np.ndarray | None = None
+    flipped: Any = None  # the Decision that kept the differences from one side
+
+
+@dataclass(frozen=True)
+class Jacobian:
+    """∂outputs/∂leaf, both flattened in row-major order: m outputs by n leaf elements.
+
+    ``entries`` is (m, n). Where each output depends on one leaf element at the most it is (m,) instead, and
+    ``columns`` (m,) says on which (-1: on none). ``errors`` and ``kinks`` are laid out like ``entries``; so are
+    ``left`` and ``right``, the one-sided derivatives, which are None where no kink made them necessary.
+    """
+
+    leaf: str
+    shape: tuple[int, int]
+    entries: np.ndarray
+    errors: np.ndarray
+    columns: np.ndarray | None
+    method: str
+    engine: str
+    kinks: np.ndarray | None = None
+    left: np.ndarray | None = None
+    right: np.ndarray | None = None
+    flipped: Any = None
+
+    def transposed(self, v: np.ndarray, entries: np.ndarray | None = None) -> np.ndarray:
+        """Jᵀ·v, shape (n,), for v of shape (m,). The products are summed by numexpr."""
+        import numexpr
+
+        entries = self.entries if entries is None else entries
+        if self.columns is not None:
+            weighted = numexpr.evaluate("j * v", {"j": entries, "v": v}, {})
+            used = self.columns >= 0
+            return np.bincount(self.columns[used], weights=weighted[used], minlength=self.shape[1])
+        if 0 in self.shape:
+            return np.zeros(self.shape[1])
+        return numexpr.evaluate("sum(j * v, axis=0)", {"j": entries, "v": v[:, None]}, {})
+
+    def dense(self, entries: np.ndarray | None = None) -> np.ndarray:
+        """The (m, n) matrix."""
+        entries = self.entries if entries is None else entries
+        if self.columns is None:
+            return entries
+        matrix = np.zeros(self.shape, entries.dtype)
+        rows = np.flatnonzero(self.columns >= 0)
+        matrix[rows, self.columns[rows]] = entries[rows]
+        return matrix
+
+
+def relevant_kinks(trace: Trace, replay: Replay) -> list[Kink]:
+    """The kinks of a trace that the leaf has a part in."""
+    return [kink for kink in trace.kinks if any(node.index in replay.varying for node in kink.inputs)]
+
+
+def jacobian(
+    trace: Trace,
+    leaf: str,
+    targets: Sequence[Node] | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Jacobian:
+    """The Jacobian of a reference trace's outputs with respect to one leaf.
+
+    ``targets`` are the nodes to differentiate (default: the trace's outputs), joined in order. ``progress`` is told
+    how many of how many columns are done.
+    """
+    replay = Replay(trace, leaf, targets if targets is not None else trace.outputs.values())
+    kinked = bool(relevant_kinks(trace, replay))
+    x = np.asarray(replay.leaf.value, dtype=np.float64)
+    n, m = numel(x.shape), replay.primal.size
+    scale = relative_scale(x)
+    columns = single_source(trace, replay)
+    if columns is not None:
+        found = directional(replay, scale, kinked)
+        unit = np.where(columns >= 0, np.ravel(scale)[columns], 1.0) if n else np.ones(m)
+        derivatives = [_scaled(found, 1.0 / unit)]
+        dependent = columns >= 0
+    else:
+        dependent = np.ones(n, bool)
+        derivatives = []
+        for column in range(n):
+            direction = np.zeros(n)
+            direction[column] = scale.flat[column]
+            found = directional(replay, direction.reshape(x.shape), kinked)
+            derivatives.append(_scaled(found, 1.0 / scale.flat[column]))
+            if progress is not None:
+                progress(column + 1, n)
+
+    def laid_out(name: str) -> np.ndarray | None:
+        parts = [getattr(derivative, name) for derivative in derivatives]
+        if not parts or parts[0] is None:
+            return None
+        return np.where(dependent, parts[0], parts[0].dtype.type(0)) if columns is not None else np.stack(parts, axis=1)
+
+    entries, errors = laid_out("value"), laid_out("error")
+    methods = {derivative.method for derivative in derivatives}
+    return Jacobian(
+        leaf,
+        (m, n),
+        np.zeros((m, n)) if entries is None else entries,
+        np.zeros((m, n)) if errors is None else errors,
+        columns,
+        "central differences" if "central differences" in methods else "complex step",
+        "numexpr",
+        laid_out("kink"),
+        laid_out("left"),
+        laid_out("right"),
+        next((derivative.flipped for derivative in derivatives if derivative.flipped is not None), None),
+    )
+
+
+def relative_scale(x: np.ndarray) -> np.ndarray:
+    """What a step is relative to: |x| as a power of two, shaped like x; at 0, the usual size of its neighbours."""
+    with np.errstate(all="ignore"):
+        power = np.exp2(np.floor(np.log2(np.abs(x))))
+    sized = np.isfinite(power) & (power > 0)
+    return np.where(sized, power, np.median(power[sized]) if sized.any() else 1.0)
+
+
+def _scaled(derivative: Derivative, factor: Any) -> Derivative:
+    def times(part: np.ndarray | None) -> np.ndarray | None:
+        with np.errstate(all="ignore"):
+            return None if part is None else part * factor
+
+    value, error = times(derivative.value), times(derivative.error)
+    assert value is not None and error is not None
+    return replace(
+        derivative, value=value, error=np.abs(error), left=times(derivative.left), right=times(derivative.right)
+    )
+
+
+# ---- one direction -------------------------------------------------------------------------------------------------
+
+
+def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> Derivative:
+    """J·direction with its error. ``kinked`` asks for the derivative from each side as well."""
+    if not replay.analytic:
+        return differences(replay, direction)
+    value = replay.complex_step(direction)
+    exact = Derivative(value, EPS * np.abs(value), "complex step")
+    return _combine(exact, differences(replay, direction)) if kinked else exact
+
+
+def _combine(exact: Derivative, sided: Derivative) -> Derivative:
+    """The complex step's value where both sides agree with it, a kink where they do not."""
+    assert sided.left is not None and sided.right is not None and sided.kink is not None
+    with np.errstate(all="ignore"):
+        apart = np.maximum(np.abs(sided.left - exact.value), np.abs(sided.right - exact.value))
+        near = apart <= 1e-5 * np.abs(exact.value) + 16 * sided.error + 1e-40
+    return replace(exact, kink=~near, left=sided.left, right=sided.right, flipped=sided.flipped)
+
+
+def differences(replay: Replay, direction: np.ndarray) -> Derivative:
+    """J·direction by extrapolated differences: central, and from each side.
+
+    The central difference at step h errs by c₂h² + c₄h⁴ + …, the one-sided one by c₁h + c₂h² + …; both series are
+    eliminated term by term (Neville's scheme over h, h/2, h/4, …), and each entry keeps the value whose neighbours
+    in the scheme agree best, that difference being its error estimate; the rounding of f itself, eps·|f|/h, is added.
+    """
+    x = np.asarray(replay.leaf.value, dtype=np.float64)
+    center = replay.primal
+    flips: list[Any] = []
+
+    def sample(t: float) -> np.ndarray:
+        try:
+            return replay(x + t * direction)
+        except BranchFlip as flip:
+            flips.append(flip.decision)
+            return np.full_like(center, np.nan)
+
+    with np.errstate(all="ignore"):
+        central, left, right = _Neville(4.0, center), _Neville(2.0, center), _Neville(2.0, center)
+        h = FIRST_STEP
+        for _ in range(LEVELS):
+            above, below = sample(h), sample(-h)
+            noise = EPS * np.maximum(np.maximum(np.abs(above), np.abs(below)), np.abs(center)) / h
+            central.add((above - below) / (2 * h), noise)
+            right.add((above - center) / h, noise)
+            left.add((center - below) / h, noise)
+            if central.settled() and right.close_to(central) and left.close_to(central):
+                break
+            h /= 2
+        spread = np.abs(right.best - left.best)
+        doubt = right.error + left.error
+        kink = spread > 1e-5 * np.maximum(np.abs(right.best), np.abs(left.best)) + 16 * doubt
+        kink |= ~(np.isfinite(right.best) & np.isfinite(left.best)) & np.isfinite(center)
+    return Derivative(
+        central.best, central.error, "central differences", kink, left.best, right.best, flips[-1] if flips else None
+    )
+
+
+class _Neville:
+    """Neville's scheme for a sequence of estimates at steps h, h/2, h/4, …, elementwise, keeping the best entry."""
+
+    def __init__(self, factor: float, like: np.ndarray) -> None:
+        self.factor = factor
+        self.row: list[np.ndarray] = []
+        self.best = np.full_like(like, np.nan)
+        self.error = np.full_like(like, np.inf)
+
+    def add(self, estimate: np.ndarray, noise: np.ndarray) -> None:
+        row = [estimate]
+        power = self.factor
+        for before in self.row:
+            refined = row[-1] + (row[-1] - before) / (power - 1)
+            error = np.maximum(np.abs(refined - row[-1]), np.abs(refined - before)) + noise
+            better = error < self.error
+            self.best = np.where(better, refined, self.best)
+            self.error = np.where(better, error, self.error)
+            row.append(refined)
+            power *= self.factor
+        self.row = row
+
+    def settled(self) -> bool:
+        return bool(np.all(self.error <= ENOUGH * np.abs(self.best)))
+
+    def close_to(self, other: _Neville) -> bool:
+        return bool(np.all(np.abs(self.best - other.best) <= 1e-6 * np.abs(other.best)))
+
+
+# ---- structure -----------------------------------------------------------------------------------------------------
+
+
+def single_source(trace: Trace, replay: Replay) -> np.ndarray | None:
+    """For each output element the one leaf element it depends on (-1: none), or None where it can be several.
+
+    Found by running the program on element numbers instead of values: an elementwise operator passes the number
+    on, a movement moves it, anything else mixes. Then one direction, of ones, yields every entry of the Jacobian.
+    """
+    n = numel(replay.leaf.shape)
+    numbers: dict[int, np.ndarray] = {replay.leaf.index: np.arange(n).reshape(replay.leaf.shape)}
+    engine = ReferenceEngine()
+
+    def number(node: Node) -> np.ndarray:
+        return numbers.get(node.index, np.full(node.shape, -1))
+
+    for node in trace.nodes:
+        if node.operator is None or node.index not in replay.smooth:
+            continue
+        if node.operator.kind == "elementwise":
+            parts = np.broadcast_arrays(*(number(source) for source in node.inputs))
+            merged = functools.reduce(np.maximum, parts)
+            if any(((part >= 0) & (part != merged)).any() for part in parts):
+                return None
+        elif node.operator.kind == "movement":
+            arguments = {
+                parameter.name: with_values(node.arguments[parameter.name], number)
+                if parameter.kind in ("tensor", "tensors")
+                else with_values(node.arguments[parameter.name], lambda source: source.value)
+                for parameter in node.operator.parameters
+            }
+            merged = engine.apply(node.operator, arguments)
+        else:
+            return None
+        numbers[node.index] = merged
+    return np.concatenate([np.ravel(number(node)) for node in replay.targets])

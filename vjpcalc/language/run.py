@@ -1,0 +1,799 @@
+"""Walks a Program on the engine it is handed, and writes down every operator that it applied: the Trace.
+
+Python numbers stay Python numbers until they meet a tensor; tensors live in Nodes, so that loops and branches
+leave a straight list of operators behind. Conditions that read a tensor are kept too, as Decisions.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator as python
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vjpcalc.diagnostics import Diagnostic, Source, Span, count, did_you_mean
+from vjpcalc.language import syntax
+from vjpcalc.operators import operator as rows
+from vjpcalc.operators.operator import Operator, numel
+
+if TYPE_CHECKING:
+    from vjpcalc.engines.engine import Engine, Limits
+
+CONSTANTS: dict[str, float] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan}
+
+# Prefixes that an expression pasted from PyTorch, NumPy or JAX code may carry: accepted and dropped.
+PREFIXES = frozenset(
+    "torch torch.linalg torch.special torch.nn torch.nn.functional torch.fft torch.Tensor np np.linalg numpy "
+    "numpy.linalg jnp jnp.linalg jax jax.numpy jax.nn jax.lax scipy.special special F nn nn.functional math".split()
+)
+
+
+# ---- the trace ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One tensor: an input (``operator`` is None) or an operator applied to other nodes.
+
+    ``arguments`` are the row's parameters by name, with Nodes, Python numbers and options as values.
+    """
+
+    index: int
+    operator: Operator | None
+    arguments: Mapping[str, Any]
+    value: Any
+    span: Span | None = None
+    name: str | None = None
+    iterations: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.value.shape)
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The nodes among the arguments, in order; one that stands twice is there twice."""
+        return tuple(nodes_in(tuple(self.arguments.values())))
+
+    def __repr__(self) -> str:
+        return f"<{self.name or (self.operator.name if self.operator else 'tensor')} {self.shape}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fields:
+    """A named tuple of nodes, such as the (values, indices) of ``sort``."""
+
+    operator: str
+    items: Mapping[str, Node]
+
+    def __repr__(self) -> str:
+        return f"the pair ({', '.join(self.items)})" if len(self.items) == 2 else f"the tuple ({', '.join(self.items)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A condition on the value of a tensor, and how it came out."""
+
+    node: Node
+    taken: Any
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Kink:
+    """An operator at a point where it is not differentiable: ``mask`` is true at the elements in question."""
+
+    operator: Operator
+    mask: Any
+    inputs: tuple[Node, ...]
+    span: Span | None
+
+
+@dataclass(slots=True)
+class Trace:
+    """Everything that one run of a program did, in order."""
+
+    source: Source
+    nodes: list[Node] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    kinks: list[Kink] = field(default_factory=list)
+    labels: dict[int, str] = field(default_factory=dict)  # node index → the first name it was assigned to
+    inputs: dict[str, Node] = field(default_factory=dict)
+    names: dict[str, Any] = field(default_factory=dict)  # every name's value at the end
+    outputs: dict[str, Node] = field(default_factory=dict)
+
+
+def nodes_in(value: Any) -> Iterator[Node]:
+    """Every Node in a value: itself, or inside of lists, tuples and slices."""
+    if isinstance(value, Node):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from nodes_in(item)
+
+
+def with_values(value: Any, get: Callable[[Node], Any]) -> Any:
+    """The same value with ``get(node)`` in place of each Node."""
+    if isinstance(value, Node):
+        return get(value)
+    if isinstance(value, tuple):
+        return tuple(with_values(item, get) for item in value)
+    if isinstance(value, list):
+        return [with_values(item, get) for item in value]
+    return value
+
+
+def with_arrays(value: Any, convert: Callable[[Any], Any]) -> Any:
+    """The same value with each array in it converted."""
+    if hasattr(value, "shape"):
+        return convert(value)
+    if isinstance(value, tuple | list):
+        return type(value)(with_arrays(item, convert) for item in value)
+    return value
+
+
+# ---- Python numbers ----------------------------------------------------------------------------------------------
+
+
+def _power(a: Any, b: Any) -> Any:
+    if isinstance(a, int) and isinstance(b, int) and b > 0 and a.bit_length() * b > 2 * syntax.MAX_BITS:
+        raise OverflowError
+    return a**b
+
+
+# What signs do to two Python numbers: no tensor, no engine.
+SCALAR: dict[str, Callable[..., Any]] = {
+    "add": python.add,
+    "sub": python.sub,
+    "mul": python.mul,
+    "div": python.truediv,
+    "floor_divide": python.floordiv,
+    "remainder": python.mod,
+    "pow": _power,
+    "neg": python.neg,
+    "positive": python.pos,
+    "lt": python.lt,
+    "le": python.le,
+    "gt": python.gt,
+    "ge": python.ge,
+    "eq": python.eq,
+    "ne": python.ne,
+    "logical_and": python.and_,
+    "logical_or": python.or_,
+    "logical_xor": python.xor,
+    "abs": abs,
+    "min": min,
+    "max": max,
+}
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+class _Break(Exception):
+    pass
+
+
+class _Continue(Exception):
+    pass
+
+
+# ---- the interpreter ---------------------------------------------------------------------------------------------
+
+
+def run(
+    program: syntax.Program,
+    engine: Engine,
+    inputs: Mapping[str, Any],
+    *,
+    outputs: Sequence[str] = (),
+    limits: Limits | None = None,
+    use: Mapping[str, Operator] | None = None,
+) -> Trace:
+    """Run a program on an engine. ``inputs`` are arrays of that engine by name; ``use`` adds operators.
+
+    ``outputs`` names the outputs (default: the program's last statement). Raises Diagnostic with the span at fault.
+    """
+    from vjpcalc.engines.engine import Limits
+
+    trace = Trace(program.source)
+    walk = Interpreter(engine, trace, program.source, limits or Limits(), use or {})
+    for name, value in inputs.items():
+        node = walk.add(None, {}, value, None, name)
+        trace.inputs[name] = walk.names[name] = node
+    result = walk.block_result(program.statements)
+    for name in outputs or (program.output,):
+        if name == "out" == program.output:
+            value, span = result, program.statements[-1].span
+        elif name in program.assigned and name in walk.names:
+            value, span = walk.names[name], None
+        else:
+            raise Diagnostic(
+                "name",
+                f"the program assigns no '{name}'" + did_you_mean(name, program.assigned),
+                hint="--output takes a name that the program assigns",
+            )
+        trace.outputs[name] = walk.tensor(value, span)
+    trace.names = dict(walk.names)
+    return trace
+
+
+@functools.cache
+def row_program(text: str) -> syntax.Program:
+    """A text of the operator table as a Program."""
+    return syntax.parse(text, "operator table")
+
+
+def evaluate(text: str, engine: Engine, names: Mapping[str, Any], use: Mapping[str, Operator] | None = None) -> Any:
+    """A row's text (a VJP rule, say) on arrays of the engine: the resulting array, or tuple of arrays.
+
+    ``names`` maps names to arrays (anything with a ``shape``) and options.
+    """
+    from vjpcalc.engines.engine import Limits
+
+    program = row_program(text)
+    walk = Interpreter(engine, Trace(program.source), program.source, Limits(), use or {}, hidden=True)
+    for name, value in names.items():
+        walk.names[name] = walk.wrap(value)
+    result = walk.block_result(program.statements)
+    if isinstance(result, tuple):
+        return tuple(walk.tensor(item, None).value for item in result)
+    return walk.tensor(result, None).value
+
+
+class Interpreter:
+    """One scope: names, and a trace that it shares with the scopes of the composed operators that it runs."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        trace: Trace,
+        source: Source,
+        limits: Limits,
+        use: Mapping[str, Operator],
+        hidden: bool = False,
+    ) -> None:
+        self.engine, self.trace, self.source, self.limits, self.use = engine, trace, source, limits, use
+        self.hidden = hidden  # this scope runs a text of the table: hidden rows are within reach, kinks are noted above
+        self.names: dict[str, Any] = {}
+        self.iterations: list[int] = []
+        self.steps = 0
+
+    # -- nodes
+
+    def add(
+        self, operator: Operator | None, arguments: Mapping[str, Any], value: Any, span: Span | None, name: str | None = None
+    ) -> Node:
+        node = Node(len(self.trace.nodes), operator, arguments, value, span, name, tuple(self.iterations))
+        self.trace.nodes.append(node)
+        return node
+
+    def wrap(self, value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return type(value)(self.wrap(item) for item in value)
+        return self.add(None, {}, value, None) if hasattr(value, "shape") and not isinstance(value, Node) else value
+
+    def tensor(self, value: Any, span: Span | None, whole: bool = False) -> Node:
+        """A number, or a nested list of numbers and tensors, as a Node."""
+        if isinstance(value, Node):
+            return value
+        if isinstance(value, Fields):
+            names = list(value.items)
+            raise Diagnostic(
+                "type", f"this is {value!r} that {value.operator} returns, not a tensor",
+                span=span, hint=f"take one part: .{names[0]} or [0]",
+            )  # fmt: skip
+        if isinstance(value, list | tuple):
+            if any(True for _ in nodes_in(value)):
+                return self.call("stack", [tuple(self.tensor(item, span, whole) for item in value), 0], {}, span)
+            shape = list_shape(value, span)
+            if numel(shape) > self.limits.max_elements:
+                raise self.too_large("this list", shape)
+        elif not is_number(value):
+            what = "a text" if isinstance(value, str) else repr(value)
+            raise Diagnostic("type", f"a tensor is needed here, not {what}", span=span)
+        if isinstance(value, int) and value.bit_length() > 63:
+            value = float(value)
+        return self.add(None, {}, self.engine.constant(value, whole=whole), span)
+
+    # -- statements
+
+    def block_result(self, statements: Sequence[syntax.Statement]) -> Any:
+        """Run a block; the value of its last statement where that is an expression or an assignment."""
+        result = None
+        for statement in statements:
+            try:
+                result = self.statement(statement)
+            except Diagnostic as diagnostic:
+                raise diagnostic.at(statement.span, self.source) from None
+            except RecursionError:
+                raise Diagnostic("limit", "nested too deeply", span=statement.span, source=self.source) from None
+        return result
+
+    def step(self, span: Span) -> None:
+        self.steps += 1
+        if self.steps > self.limits.max_steps:
+            raise Diagnostic(
+                "limit",
+                f"the program did not end within {self.limits.max_steps:,} steps",
+                span=span,
+                source=self.source,
+                hint="does its loop end? --max-steps N allows more",
+            )
+
+    def statement(self, statement: syntax.Statement) -> Any:
+        self.step(statement.span)
+        match statement:
+            case syntax.Evaluate(value):
+                return self.expression(value)
+            case syntax.Assign(names, value, span):
+                return self.assign(names, self.expression(value), span)
+            case syntax.If(condition, body, otherwise):
+                return self.block_result(body if self.truth(condition) else otherwise)
+            case syntax.While(condition, body):
+                self.loop(body, self.while_true(condition))
+            case syntax.For(name, bounds, body, span):
+                self.loop(body, self.count_through(name, [self.expression(b) for b in bounds], span))
+            case syntax.Jump("break"):
+                raise _Break
+            case syntax.Jump("continue"):
+                raise _Continue
+        return None
+
+    def assign(self, names: tuple[str, ...], value: Any, span: Span) -> Any:
+        if len(names) == 1:
+            values: list[Any] = [value]
+        elif isinstance(value, Fields):
+            values = list(value.items.values())
+        elif isinstance(value, tuple | list):
+            values = list(value)
+        elif isinstance(value, Node) and value.shape:
+            values = [self.call("getitem", [value, i], {}, span) for i in range(min(value.shape[0], len(names) + 1))]
+        else:
+            values = []
+        if len(values) != len(names):
+            raise Diagnostic("type", f"{len(names)} names cannot take {count(len(values), 'value')} apart", span=span)
+        for name, item in zip(names, values, strict=True):
+            self.names[name] = item
+            if isinstance(item, Node):
+                self.trace.labels.setdefault(item.index, name)
+        return value
+
+    def loop(self, body: Sequence[syntax.Statement], turns: Iterator[None]) -> None:
+        self.iterations.append(0)
+        try:
+            for _ in turns:
+                self.iterations[-1] += 1
+                try:
+                    self.block_result(body)
+                except _Continue:
+                    continue
+                except _Break:
+                    break
+        finally:
+            self.iterations.pop()
+
+    def while_true(self, condition: syntax.Expression) -> Iterator[None]:
+        while True:
+            self.step(condition.span)
+            try:
+                goes_on = self.truth(condition)
+            except Diagnostic as diagnostic:
+                raise diagnostic.at(condition.span, self.source) from None
+            if not goes_on:
+                return
+            yield
+
+    def count_through(self, name: str, bounds: list[Any], span: Span) -> Iterator[None]:
+        if not all(isinstance(bound, int) and not isinstance(bound, bool) for bound in bounds):
+            raise Diagnostic("type", "range takes whole numbers", span=span, hint="for i in range(x.shape[0]):")
+        if len(bounds) == 3 and bounds[2] == 0:
+            raise Diagnostic("value", "range: the step is 0", span=span)
+        for number in range(*bounds):
+            self.step(span)
+            self.names[name] = number
+            yield
+
+    # -- expressions
+
+    def expression(self, expression: syntax.Expression) -> Any:
+        try:
+            return self._expression(expression)
+        except Diagnostic as diagnostic:
+            raise diagnostic.at(expression.span, self.source) from None
+
+    def _expression(self, expression: syntax.Expression) -> Any:
+        match expression:
+            case syntax.Literal(value):
+                return value
+            case syntax.Name(name):
+                return self.lookup(name)
+            case syntax.Items(items, is_list):
+                values = [self.expression(item) for item in items]
+                return values if is_list else tuple(values)
+            case syntax.Apply():
+                return self.apply(expression)
+            case syntax.Member(base, name):
+                return self.member(expression, base, name)
+            case syntax.Logical(sign, items):
+                return self.logical(sign, items)
+            case syntax.Choice(condition, yes, no):
+                return self.expression(yes if self.truth(condition) else no)
+            case syntax.Slice(start, stop, step):
+                return slice(*(None if part is None else self.whole(part) for part in (start, stop, step)))
+        raise AssertionError(expression)
+
+    def lookup(self, name: str) -> Any:
+        if name in self.names:
+            return self.names[name]
+        if name in CONSTANTS:
+            return CONSTANTS[name]
+        if name in self.use or rows.lookup(name):
+            raise Diagnostic("name", f"'{name}' is an operator: call it, {name}(…)")
+        raise Diagnostic(
+            "name",
+            f"'{name}' has no value" + did_you_mean(name, [*self.names, *CONSTANTS]),
+            hint=f"give it one: {name}='[1, 2, 3]'",
+        )
+
+    def whole(self, expression: syntax.Expression) -> int:
+        value = self.expression(expression)
+        if isinstance(value, Node) and numel(value.shape) == 1:
+            value = self.decide(value, expression.span)
+        if isinstance(value, int):
+            return int(value)
+        raise Diagnostic("type", "a slice is made of whole numbers", span=expression.span)
+
+    def truth(self, expression: syntax.Expression) -> bool:
+        return self.truth_of(self.expression(expression), expression.span)
+
+    def truth_of(self, value: Any, span: Span) -> bool:
+        if isinstance(value, Node):
+            if numel(value.shape) != 1:
+                raise Diagnostic(
+                    "type",
+                    f"a condition needs one value, and this has {count(numel(value.shape), 'element')}",
+                    span=span,
+                    hint="reduce it with any(…) or all(…), or choose elementwise with where(condition, a, b)",
+                )
+            return bool(self.decide(value, span))
+        if isinstance(value, Fields):
+            raise Diagnostic("type", f"a condition needs one value, not {value!r}", span=span)
+        return bool(value)
+
+    def decide(self, node: Node, span: Span) -> Any:
+        """Read the one number in a tensor: from here on the program depends on it as on a constant."""
+        value = self.engine.item(node.value)
+        taken = bool(value) if self.engine.is_mask(node.value) else value
+        self.trace.decisions.append(Decision(node, taken, span))
+        return taken
+
+    def logical(self, sign: str, items: Sequence[syntax.Expression]) -> Any:
+        value: Any = None
+        for item in items:
+            value = self.expression(item)
+            if self.truth_of(value, item.span) == (sign == "or"):
+                return value
+        return value
+
+    def dotted(self, expression: syntax.Expression) -> str | None:
+        """``torch.linalg`` for a chain of names whose first is no tensor of the program, else None."""
+        if isinstance(expression, syntax.Name):
+            return None if expression.name in self.names else expression.name
+        if isinstance(expression, syntax.Member):
+            base = self.dotted(expression.base)
+            return base and f"{base}.{expression.name}"
+        return None
+
+    def member(self, expression: syntax.Member, base: syntax.Expression, name: str) -> Any:
+        prefix = self.dotted(base)
+        if prefix in PREFIXES:
+            return self.lookup(name)
+        value = self.expression(base)
+        if isinstance(value, Fields) and name in value.items:
+            return value.items[name]
+        if isinstance(value, Node | list):
+            if name == "shape":
+                return self.tensor(value, expression.span).shape
+            if name == "ndim":
+                return len(self.tensor(value, expression.span).shape)
+            if name in ("data", "T", "mT"):
+                return self.call("detach" if name == "data" else name, [value], {}, expression.span)
+        known = list(value.items) if isinstance(value, Fields) else ["T", "mT", "shape", "ndim", "data"]
+        hint = f"call it: .{name}(…)" if rows.lookup(name) or name in METHODS else "known are ." + " .".join(known)
+        raise Diagnostic("type", f"there is no '.{name}' here" + did_you_mean(name, known), hint=hint)
+
+    def apply(self, expression: syntax.Apply) -> Any:
+        name, arguments = expression.function, expression.arguments
+        if name == "not":
+            return not self.truth(arguments[0])
+        method = expression.method
+        if method and self.dotted(arguments[0]) in PREFIXES:
+            arguments, method = arguments[1:], False
+        positional = [self.expression(argument) for argument in arguments]
+        keywords = {key: self.expression(value) for key, value in expression.keywords}
+        if method and not isinstance(positional[0], Node | list | int | float):
+            raise Diagnostic("type", f"'.{name}()' is a method of tensors, and this is {positional[0]!r}")
+        if (found := HOST.get(name)) and (method or name not in METHODS_ONLY):
+            return found(self, expression.span, *positional, **keywords)
+        if expression.sign or name in SCALAR:
+            if all(map(is_number, positional)) and name in SCALAR and not keywords and positional:
+                return self.scalar(name, positional, expression)
+            if name in ("eq", "ne") and not any(isinstance(p, Node | list) or is_number(p) for p in positional):
+                return SCALAR[name](*positional)
+        if name == "getitem":
+            return self.subscript(positional[0], positional[1], expression.span)
+        return self.call(name, positional, keywords, expression.span, expression)
+
+    def scalar(self, name: str, operands: list[Any], expression: syntax.Apply) -> Any:
+        try:
+            value = SCALAR[name](*operands)
+        except ZeroDivisionError:
+            raise Diagnostic("value", "division of a number by zero") from None
+        except OverflowError:
+            raise Diagnostic(
+                "limit", f"a number larger than {syntax.MAX_BITS} bits", hint="write it as a float: 1e30"
+            ) from None
+        except TypeError:
+            raise Diagnostic(
+                "type", f"'{expression.sign}' joins masks, not numbers", hint="a power is written with '**'"
+            ) from None
+        if isinstance(value, complex):
+            raise Diagnostic("value", "a root of a negative number is complex")
+        if isinstance(value, int) and value.bit_length() > syntax.MAX_BITS:
+            raise Diagnostic(
+                "limit", f"a whole number of more than {syntax.MAX_BITS} bits", hint="write it as a float: 1e30"
+            )
+        return value
+
+    def subscript(self, base: Any, index: Any, span: Span) -> Any:
+        if isinstance(base, Fields):
+            base = tuple(base.items.values())
+        if isinstance(base, tuple) or (isinstance(base, list) and isinstance(index, int | slice)):
+            if not isinstance(index, int | slice):
+                raise Diagnostic("type", "this is indexed with a whole number")
+            try:
+                return base[index]
+            except IndexError:
+                raise Diagnostic("value", f"index {index} is out of range: there are {len(base)}") from None
+        if not isinstance(base, Node | list):
+            raise Diagnostic("type", f"only a tensor can be indexed, not {base!r}")
+        items = index if isinstance(index, tuple) else (index,)
+        return self.call("getitem", [base, tuple(self.index_item(item, span) for item in items)], {}, span)
+
+    def index_item(self, item: Any, span: Span) -> Any:
+        if item is None or item is Ellipsis or isinstance(item, Node | slice | int):
+            return item
+        if isinstance(item, list):
+            return self.tensor(item, span, whole=True)
+        raise Diagnostic("type", f"an index is a whole number, a slice, '...', None, a list or a mask, not {item!r}")
+
+    # -- operators
+
+    def call(
+        self,
+        name: str,
+        positional: Sequence[Any],
+        keywords: Mapping[str, Any],
+        span: Span | None,
+        expression: syntax.Apply | None = None,
+    ) -> Any:
+        """Apply the operator of that name: a Node, or Fields."""
+        if name in self.use:
+            operator = self.use[name]
+            arguments = rows.bind(operator, positional, keywords)
+        elif rows.lookup(name) or ((self.hidden or expression is None) and name in rows.REGISTRY):
+            operator, arguments = rows.resolve(name, positional, keywords)
+        else:
+            raise self.unknown(name, expression)
+        if operator.fields:
+            scope = self.scope(arguments)
+            parts = {part: scope.expression(_only_expression(text)) for part, text in operator.fields.items()}
+            return Fields(operator.name, parts)
+        arguments = {p.name: self.argument(operator, p, arguments[p.name], span) for p in operator.parameters}
+        self.check_size(operator, arguments, span)
+        if operator.kinks and self.engine.expands and not self.hidden:
+            self.note_kinks(operator, arguments, span)
+        if operator.ref and self.engine.expands:
+            return self.expand(operator, arguments, span)
+        return self.add(operator, arguments, self.compute(operator, arguments, expression), span)
+
+    def unknown(self, name: str, expression: syntax.Apply | None) -> Diagnostic:
+        place = expression.name_span if expression else None
+        if name in self.names:
+            return Diagnostic(
+                "name", f"'{name}' is a value, not an operator", span=place, hint=f"a product is written {name} * (…)"
+            )
+        if name.endswith("_") and rows.lookup(name.rstrip("_")):
+            return Diagnostic(
+                "name",
+                f"'{name}' works in place, which is not part of the language",
+                span=place,
+                hint=f"use {name.rstrip('_')}",
+            )
+        known = [*self.use, *(n for n in rows.REGISTRY if rows.lookup(n)), *HOST]
+        what = "method" if expression is not None and expression.method else "function"
+        return Diagnostic("name", f"unknown {what} '{name}'" + did_you_mean(name, known), span=place,
+                          hint="'vjpcalc ops' lists them all")  # fmt: skip
+
+    def argument(self, operator: Operator, parameter: rows.Parameter, value: Any, span: Span | None) -> Any:
+        """A bound argument as the engine takes it: tensors as Nodes, numbers beside tensors as numbers."""
+        if parameter.kind == "tensors" or (parameter.variadic and parameter.kind in rows.TENSOR_KINDS):
+            return tuple(self.tensor(item, span) for item in value)
+        if parameter.kind not in rows.TENSOR_KINDS or value is None:
+            return value
+        if is_number(value) and operator.infix and not operator.infix == "@":
+            return value
+        return self.tensor(value, span, whole=parameter.kind == "indices")
+
+    def compute(self, operator: Operator, arguments: Mapping[str, Any], expression: syntax.Apply | None) -> Any:
+        values = {key: with_values(value, lambda node: node.value) for key, value in arguments.items()}
+        if operator.infix and all(map(is_number, values.values())):
+            first = operator.parameters[0].name
+            values[first] = self.engine.constant(values[first])
+        try:
+            return self.engine.apply(operator, values)
+        except Diagnostic:
+            raise
+        except MemoryError:
+            raise Diagnostic("limit", f"{operator.name}: not enough memory for the result") from None
+        except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, NotImplementedError) as error:
+            raise _engine_error(operator, arguments, error, expression) from error
+
+    def expand(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Node:
+        scope = self.scope(arguments)
+        program = row_program(operator.ref)
+        try:
+            return self.tensor(scope.block_result(program.statements), span)
+        except Diagnostic as diagnostic:
+            # the row's text is no concern of the user's: the place is the call
+            raise Diagnostic(diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint) from None
+
+    def scope(self, arguments: Mapping[str, Any]) -> Interpreter:
+        """A scope in which a text of the table sees the arguments of its row."""
+        child = Interpreter(self.engine, self.trace, Source("", "operator table"), self.limits, {}, hidden=True)
+        child.names.update(arguments)
+        return child
+
+    def note_kinks(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> None:
+        scope = self.scope(arguments)
+        mask = scope.block_result(row_program(operator.kinks).statements)
+        if isinstance(mask, Node) and mask.value.any():
+            self.trace.kinks.append(Kink(operator, mask.value, tuple(nodes_in(tuple(arguments.values()))), span))
+
+    def check_size(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> None:
+        self.step(span or Span(0, 0))
+        elements, shape = 0, None
+        if operator.kind == "elementwise" or (operator.kind == "composed" and not operator.options):
+            shapes = [node.shape for node in nodes_in(tuple(arguments.values()))]
+            if len(shapes) > 1:
+                shape = broadcast(shapes, operator)
+                elements = numel(shape)
+        elif operator.size:
+            size = self.scope(arguments).block_result(row_program(operator.size).statements)
+            elements, shape = (numel(size), size) if isinstance(size, tuple) else (size, None)
+        if elements > self.limits.max_elements:
+            raise self.too_large(operator.name, shape or (elements,))
+
+    def too_large(self, what: str, shape: Sequence[int]) -> Diagnostic:
+        return Diagnostic(
+            "limit",
+            f"{what}: a tensor of {numel(shape):,} elements; the limit is {self.limits.max_elements:,}",
+            hint="--max-elements N allows more",
+        )
+
+
+@functools.cache
+def _only_expression(text: str) -> syntax.Expression:
+    statement = row_program(text).statements[-1]
+    assert isinstance(statement, syntax.Evaluate)
+    return statement.value
+
+
+def list_shape(value: Any, span: Span | None = None) -> tuple[int, ...]:
+    """The shape of a nested list of numbers. Raises Diagnostic where it is ragged or holds anything else."""
+    if is_number(value):
+        return ()
+    if not isinstance(value, list | tuple):
+        raise Diagnostic("type", f"a list of numbers holds {value!r}", span=span)
+    shapes = [list_shape(item, span) for item in value]
+    for position, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise Diagnostic(
+                "value",
+                f"a ragged list: item 0 has shape {shapes[0]}, item {position} has shape {shape}",
+                span=span,
+                hint="all rows of a tensor have one length",
+            )
+    return (len(value), *(shapes[0] if shapes else ()))
+
+
+def broadcast(shapes: Sequence[Sequence[int]], operator: Operator) -> tuple[int, ...]:
+    """The common shape of elementwise operands. Raises Diagnostic (shape) where there is none."""
+    result: list[int] = [1] * max(map(len, shapes))
+    for shape in shapes:
+        for position, size in enumerate(reversed(shape), 1):
+            if size != 1:
+                if result[-position] not in (1, size):
+                    sign = f"'{operator.infix}'" if operator.infix else operator.name
+                    said = " and ".join(str(tuple(s)) for s in shapes)
+                    raise Diagnostic(
+                        "shape",
+                        f"{sign} ({operator.name}): the shapes {said} do not broadcast"
+                        if operator.infix
+                        else f"{operator.name}: the shapes {said} do not broadcast",
+                        hint="sizes are compared from the right: each pair must be equal, or one of them 1",
+                    )
+                result[-position] = size
+    return tuple(result)
+
+
+def _engine_error(
+    operator: Operator, arguments: Mapping[str, Any], error: Exception, expression: syntax.Apply | None
+) -> Diagnostic:
+    shapes = [str(node.shape) for node in nodes_in(tuple(arguments.values()))]
+    said = " and ".join(shapes)
+    sign = f"'{operator.infix}' ({operator.name})" if operator.infix else operator.name
+    reason = str(error).strip().split("\n")[0]
+    tensor = "the shape" if len(shapes) == 1 else "the shapes"
+    return Diagnostic("shape", f"{sign} does not fit {tensor} {said}", hint=reason or None)
+
+
+# ---- what the interpreter does itself: it concerns Python values, not tensors ---------------------------------------
+
+
+def _numel(walk: Interpreter, span: Span, x: Any) -> int:
+    return numel(walk.tensor(x, span).shape)
+
+
+def _size(walk: Interpreter, span: Span, x: Any, dim: int | None = None) -> Any:
+    shape = walk.tensor(x, span).shape
+    if dim is None:
+        return shape
+    if not isinstance(dim, int) or not -len(shape) <= dim < len(shape):
+        raise Diagnostic("value", f"size: dimension {dim} is out of range for the shape {shape}")
+    return shape[dim]
+
+
+def _ndim(walk: Interpreter, span: Span, x: Any) -> int:
+    return len(walk.tensor(x, span).shape)
+
+
+def _len(walk: Interpreter, span: Span, x: Any) -> int:
+    if isinstance(x, Node):
+        if not x.shape:
+            raise Diagnostic("type", "a tensor without dimensions has no length")
+        return x.shape[0]
+    if isinstance(x, list | tuple):
+        return len(x)
+    raise Diagnostic("type", "only a tensor or a list has a length")
+
+
+def _item(walk: Interpreter, span: Span, x: Any) -> Any:
+    node = walk.tensor(x, span)
+    if numel(node.shape) != 1:
+        raise Diagnostic("type", f"item needs one element, and this has {numel(node.shape)}")
+    return walk.decide(node, span)
+
+
+def _int(walk: Interpreter, span: Span, x: Any) -> int:
+    value = x if is_number(x) else _item(walk, span, x)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Diagnostic("value", f"int: {value} has no whole number")
+    return int(value)
+
+
+HOST: dict[str, Callable[..., Any]] = {
+    "numel": _numel,
+    "size": _size,
+    "dim": _ndim,
+    "ndim": _ndim,
+    "len": _len,
+    "item": _item,
+    "int": _int,
+}
+METHODS_ONLY = frozenset({"item", "dim", "ndim"})
+METHODS = frozenset(HOST)
