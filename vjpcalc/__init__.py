@@ -1,0 +1,24 @@
+"""vjpcalc: a vector-Jacobian product calculator. ``vjp`` and ``jacobian`` are the Python API, ``VJP`` its result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vjpcalc.api import jacobian as jacobian, vjp as vjp
+    from vjpcalc.backward import VJP as VJP
+    from vjpcalc.diagnostics import Diagnostic as Diagnostic
+
+__version__ = "0.1.0"
+__all__ = ["VJP", "Diagnostic", "__version__", "jacobian", "vjp"]
+
+_HOMES = {"vjp": "api", "jacobian": "api", "VJP": "backward", "Diagnostic": "diagnostics"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only once somebody asks for something that needs it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vjpcalc' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(f"vjpcalc.{_HOMES[name]}"), name)

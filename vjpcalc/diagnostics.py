@@ -6,7 +6,7 @@ Every layer raises Diagnostic; only ``cli/app.py`` turns one into text on stderr
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -63,7 +63,8 @@ class Source:
 class Diagnostic(Exception):
     """One thing that is wrong, said once: ``message`` says what, ``span`` where, ``hint`` what to do.
 
-    ``kind`` is a key of EXIT_STATUS. ``span`` counts characters of ``source``.
+    ``kind`` is a key of EXIT_STATUS. ``span`` counts characters of ``source``. ``arguments`` would make the command
+    right: the command line adds them to what was typed and shows the result.
     """
 
     def __init__(
@@ -74,10 +75,12 @@ class Diagnostic(Exception):
         hint: str | None = None,
         span: Span | None = None,
         source: Source | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         assert kind in EXIT_STATUS, kind
         self.kind, self.message, self.hint, self.span, self.source = kind, message, hint, span, source
+        self.arguments = tuple(arguments)
 
     def at(self, span: Span | None, source: Source | None) -> Diagnostic:
         """This diagnostic with a place, where it has none yet."""

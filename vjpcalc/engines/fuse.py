@@ -107,6 +107,7 @@ class Replay:
             if np.iscomplexobj(result):
                 result = np.array(result)
                 result.real = step.node.value
+                result.imag[np.isnan(step.node.value)] = np.nan  # sqrt(-1): a number only to a complex kernel
             values[step.node.index] = result
         return self._join(lambda node: np.imag(values[node.index]) / STEP if node.index in values else 0.0 * node.value)
 

@@ -5,7 +5,7 @@ Composed rows are run as the program that they are, so that a trace made by this
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
@@ -16,13 +16,13 @@ from vjpcalc.operators.operator import Call, Operator
 class ReferenceEngine:
     """NumPy. Floats are float64 whatever dtype torch works in; masks are bool, indices int64.
 
-    ``seed`` starts the stream that ``rand`` and ``randn`` draw from.
+    ``seed``, one whole number or several, starts the stream that ``rand`` and ``randn`` draw from.
     """
 
     name = "numpy"
     expands = True
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int | Sequence[int] = 0) -> None:
         self.random = np.random.default_rng(seed)
 
     def apply(self, operator: Operator, values: Mapping[str, Any]) -> np.ndarray:

@@ -43,6 +43,8 @@ class TorchEngine:
         result = function(*positional, **keywords)
         field = Call.parse(operator.torch).field if operator.function is None else None
         result = getattr(result, field) if field else result
+        if operator.frozen and isinstance(result, torch.Tensor):
+            result = result.detach()
         if not isinstance(result, torch.Tensor):
             raise TypeError(f"{operator.name} returned {type(result).__name__}, not a tensor")
         return self.perturb(result) if self.noise is not None else result

@@ -1,0 +1,569 @@
+"""The check: Jᵀ·seed from the reference engine's Jacobian against the gradient that ``backward`` gave.
+
+A gradient element g is compared with (Jᵀ·v)ⱼ = Σᵢ Jᵢⱼ·vᵢ. How far apart may two right values be?
+
+1. The rounding model: each operator on the way rounds once forward and once backward, so
+   tolerance = eps · (2 + operators) · (|J|ᵀ·|v|)ⱼ + the differences' own error estimate.
+   eps is that of the gradient's dtype: the reference always runs in float64.
+2. Where that does not hold, the program may amplify rounding (cancellation, a near-singular matrix). That is
+   measured, not guessed: torch is run again in stochastic arithmetic, every value and every cotangent moved at random
+   by one unit in the last place (CESTAC: Vignes, Mathematics and Computers in Simulation 35, 1993), and the spread
+   of the gradients, times SPREAD_FACTOR, is added to the tolerance.
+3. A gradient within that is right as far as can be known; if the spread leaves less than half of the digits, the
+   verdict is *inconclusive: ill-conditioned*. Beyond it, a second witness (differences in place of the complex
+   step) must agree that the gradient is wrong before it is called *failed*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np  # noqa: TID253 (imported only once there is something to check)
+import torch  # noqa: TID253
+
+from vjpcalc.backward import VJP, Forward, Job, backward, forward
+from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.differentiate import (
+    Derivative,
+    Jacobian,
+    differences,
+    directional,
+    jacobian,
+    relative_scale,
+    relevant_kinks,
+    single_source,
+)
+from vjpcalc.engines.fuse import Replay
+from vjpcalc.engines.reference import ReferenceEngine
+from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.language.run import Node, Trace, run
+from vjpcalc.operators.operator import numel
+
+METHODS = ("auto", "explicit", "probe", "forward", "off")
+
+PROBES = 8  # random directions of a probe
+NOISE_RUNS = 5  # runs in stochastic arithmetic
+SPREAD_FACTOR = 8.0  # a few runs see less than the whole spread
+DOUBT = 1e-8  # relative error estimate of the differences beyond which they cannot judge
+FLOOR = 2.0**-149  # the smallest float32: below it a gradient counts as zero
+DEFAULT_LIMIT = 50_000_000  # element operations that an explicit Jacobian may cost
+OVERHEAD = 500  # element operations that starting one operator is worth
+
+PASSED, FAILED, INCONCLUSIVE, OFF = "passed", "failed", "inconclusive", "off"
+
+
+@dataclass(frozen=True)
+class LeafCheck:
+    """The verdict on one leaf.
+
+    ``jt_seed`` is shaped like the leaf (None where it was not computed element by element). ``max_rel_error`` is
+    relative to (|J|ᵀ·|v|)ⱼ, the size of what the gradient is a sum of. ``index`` is where the reason applies.
+    """
+
+    status: str
+    jacobian_shape: tuple[int, int]
+    jt_seed: np.ndarray | None
+    max_abs_error: float | None
+    max_rel_error: float | None
+    tolerance: float | None
+    reason: str | None = None
+    index: tuple[int, ...] | None = None
+    differentiation: str | None = None
+    structure: str | None = None
+
+    @property
+    def digits(self) -> int | None:
+        """To how many decimal digits gradient and Jᵀ·seed agree; 16 is all of float64's."""
+        if self.max_rel_error is None or not math.isfinite(self.max_rel_error):
+            return None
+        return 16 if self.max_rel_error < 1e-16 else max(0, min(16, math.floor(-math.log10(self.max_rel_error))))
+
+    def to_dict(self) -> dict[str, Any]:
+        from vjpcalc.tensors.encode import to_list, to_record
+
+        def number(value: float | None) -> Any:
+            return None if value is None else to_list(np.asarray(value))
+
+        return {
+            "status": self.status,
+            "jacobian_shape": list(self.jacobian_shape),
+            "jt_seed": None if self.jt_seed is None else to_record(self.jt_seed),
+            "max_abs_error": number(self.max_abs_error),
+            "max_rel_error": number(self.max_rel_error),
+            "tolerance": number(self.tolerance),
+            "reason": self.reason,
+            "index": None if self.index is None else list(self.index),
+            "differentiation": self.differentiation,
+            "structure": self.structure,
+        }
+
+
+@dataclass(frozen=True)
+class Check:
+    """The verdict: the worst of the leaves'. ``method`` is explicit, probe or forward; ``engine`` the witness."""
+
+    status: str
+    method: str
+    engine: str
+    leaves: Mapping[str, LeafCheck] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        leaves = {name: leaf.to_dict() for name, leaf in self.leaves.items()}
+        return {"status": self.status, "method": self.method, "engine": self.engine, "leaves": leaves}
+
+
+def check(
+    vjp: VJP,
+    method: str = "auto",
+    *,
+    limit: int = DEFAULT_LIMIT,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> VJP:
+    """The same VJP with its check.
+
+    ``method`` is one of METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations, else ``probe``.
+    ``progress`` is told leaf, columns done, columns in all. Raises Diagnostic (usage) for an unknown method.
+    """
+    if method not in METHODS:
+        raise Diagnostic("usage", f"unknown check '{method}'", hint="it is one of " + ", ".join(METHODS))
+    if method == "off":
+        return vjp
+    noise = _Noise(vjp)
+    trace, trouble = reference_trace(vjp)
+    leaves: dict[str, LeafCheck] = {}
+    methods = []
+    for name in vjp.gradients:
+        tell = None if progress is None else lambda done, total, name=name: progress(name, done, total)
+        if trace is None:
+            shape = (sum(t.numel() for t in vjp.outputs.values()), vjp.gradients[name].numel())
+            leaves[name] = LeafCheck(INCONCLUSIVE, shape, None, None, None, None, trouble)
+            continue
+        witness = _witness(vjp, trace, name, method, limit, tell)
+        methods.append(witness.method)
+        leaves[name] = _judge(vjp, trace, name, witness, noise)
+    statuses = [leaf.status for leaf in leaves.values()]
+    status = next((s for s in (FAILED, INCONCLUSIVE) if s in statuses), PASSED)
+    named = "probe" if "probe" in methods else methods[0] if methods else ("explicit" if method == "auto" else method)
+    return replace(vjp, check=Check(status, named, "torch" if named == "forward" else "numexpr", leaves))
+
+
+def reference_trace(vjp: VJP) -> tuple[Trace | None, str | None]:
+    """The reference engine's own run of the program on the same inputs, or None and why there is none."""
+    job = vjp.job
+    inputs = {name: as_float64(value) for name, value in job.inputs.items()}
+    try:
+        trace = run(
+            job.program,
+            ReferenceEngine(job.random_seed),
+            inputs,
+            outputs=job.outputs,
+            limits=job.limits,
+            use=job.use,
+        )
+    except Diagnostic as diagnostic:
+        return None, f"the reference engine cannot run the program: {diagnostic.message}"
+    taken = [decision.taken for decision in trace.decisions if isinstance(decision.taken, bool)]
+    torch_taken = [decision.taken for decision in vjp.trace.decisions if isinstance(decision.taken, bool)]
+    if taken != torch_taken:
+        return None, "a branch is taken otherwise in float64: rounding decides a condition of the program"
+    for name, node in trace.outputs.items():
+        if node.shape != tuple(vjp.outputs[name].shape):
+            return None, f"the reference engine gives '{name}' the shape {node.shape}"
+    return trace, None
+
+
+def as_float64(value: torch.Tensor) -> np.ndarray:
+    """A tensor as the reference engine takes it: float64, int64 or bool."""
+    value = value.detach()
+    if value.is_floating_point():
+        return value.to(torch.float64).numpy()
+    return value.numpy() if value.dtype == torch.bool else value.to(torch.int64).numpy()
+
+
+# ---- the witness ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Witness:
+    """A Jacobian to compare with. A probe's has one column for each direction (n, directions) of ``directions``."""
+
+    jacobian: Jacobian
+    method: str
+    replay: Replay | None
+    directions: np.ndarray | None = None
+
+    def projected(self, gradient: np.ndarray) -> np.ndarray:
+        """What the gradient is compared as: its elements, or its products with the directions."""
+        if self.directions is None:
+            return gradient
+        with np.errstate(all="ignore"):
+            return self.directions.T @ gradient
+
+
+def _witness(
+    vjp: VJP, trace: Trace, leaf: str, method: str, limit: int, progress: Callable[[int, int], None] | None
+) -> _Witness:
+    if method == "forward":
+        return _Witness(_forward_jacobian(vjp, leaf, progress), "forward", None)
+    replay = Replay(trace, leaf, trace.outputs.values())
+    if method == "auto":
+        method = "explicit" if explicit_cost(trace, replay) <= limit else "probe"
+    if method == "explicit":
+        return _Witness(jacobian(trace, leaf, progress=progress), "explicit", replay)
+    return _probe(trace, leaf, replay)
+
+
+def explicit_cost(trace: Trace, replay: Replay) -> int:
+    """The element operations that the explicit Jacobian of a leaf costs: evaluations × elements in each."""
+    work = sum(numel(node.shape) + OVERHEAD for node in replay.varying.values())
+    evaluations = 1 if replay.analytic and not relevant_kinks(trace, replay) else 30
+    if single_source(trace, replay) is not None:
+        return 0  # one direction yields every entry, at any size
+    return evaluations * numel(replay.leaf.shape) * work
+
+
+def _probe(trace: Trace, leaf: str, replay: Replay) -> _Witness:
+    """J·u for a few random directions, scaled to the size of each element."""
+    generator = np.random.default_rng(0)
+    x = np.asarray(replay.leaf.value)
+    kinked = bool(relevant_kinks(trace, replay))
+    directions = generator.choice([-1.0, 1.0], (PROBES, *x.shape)) * generator.uniform(0.5, 1.0, (PROBES, *x.shape))
+    directions *= relative_scale(x)
+    found = [directional(replay, direction, kinked) for direction in directions]
+
+    def columns(get: Callable[[Derivative], np.ndarray | None]) -> Any:
+        parts = [get(derivative) for derivative in found]
+        return None if parts[0] is None else np.stack(parts, axis=1)
+
+    probed = Jacobian(
+        leaf,
+        (replay.primal.size, numel(x.shape)),
+        columns(lambda d: d.value),
+        columns(lambda d: d.error),
+        None,
+        found[0].method,
+        "numexpr",
+        columns(lambda d: d.kink),
+        columns(lambda d: d.left),
+        columns(lambda d: d.right),
+    )
+    return _Witness(probed, "probe", replay, directions.reshape(PROBES, -1).T)
+
+
+def _forward_jacobian(vjp: VJP, leaf: str, progress: Callable[[int, int], None] | None) -> Jacobian:
+    """torch's own forward mode, column by column. No independent witness: see DESIGN; kept for comparison."""
+    import torch.autograd.forward_ad as forward_ad
+
+    job = vjp.job
+    engine = TorchEngine(job.dtype, job.random_seed)
+    value = job.inputs[leaf].detach()
+    columns = []
+    for index in range(value.numel()):
+        tangent = torch.zeros_like(value)
+        tangent.view(-1)[index] = 1
+        try:
+            with forward_ad.dual_level(), engine.session():
+                inputs = {**job.inputs, leaf: forward_ad.make_dual(value, tangent)}
+                trace = run(job.program, engine, inputs, outputs=job.outputs, limits=job.limits, use=job.use)
+                parts = []
+                for node in trace.outputs.values():
+                    moved = forward_ad.unpack_dual(node.value).tangent
+                    parts.append(np.zeros(numel(node.shape)) if moved is None else as_float64(moved).ravel())
+        except Diagnostic as diagnostic:
+            raise Diagnostic(
+                "value", f"forward mode: {diagnostic.message}", hint=diagnostic.hint or "use --check explicit"
+            ) from None
+        columns.append(np.concatenate(parts))
+        if progress is not None:
+            progress(index + 1, value.numel())
+    m = sum(output.numel() for output in vjp.outputs.values())
+    entries = np.stack(columns, axis=1) if columns else np.zeros((m, 0))
+    eps = torch.finfo(value.dtype).eps
+    return Jacobian(leaf, entries.shape, entries, eps * np.abs(entries), None, "forward mode", "torch")  # type: ignore[arg-type]
+
+
+# ---- the verdict ----------------------------------------------------------------------------------------------------
+
+
+class _Noise:
+    """The rounding noise of the gradients, measured once for all leaves and only when somebody asks."""
+
+    def __init__(self, vjp: VJP) -> None:
+        self.vjp = vjp
+        self._spreads: dict[bool, dict[str, np.ndarray]] = {}
+
+    def spread(self, leaf: str, *, through_values: bool) -> np.ndarray:
+        """How far a leaf's gradient moves in stochastic arithmetic, shaped (n,).
+
+        ``through_values`` moves the values as well; without it only the cotangents are moved.
+        """
+        if through_values not in self._spreads:
+            self._spreads[through_values] = self._measure(through_values)
+        return self._spreads[through_values][leaf]
+
+    def _measure(self, through_values: bool) -> dict[str, np.ndarray]:
+        job = self.vjp.job
+        own = {name: as_float64(gradient).ravel() for name, gradient in self.vjp.gradients.items()}
+        spreads = {name: np.zeros_like(gradient) for name, gradient in own.items()}
+        for turn in range(NOISE_RUNS):
+            generator = torch.Generator().manual_seed(turn)
+            engine = TorchEngine(job.dtype, job.random_seed, noise=generator, forward_noise=through_values)
+            try:
+                noisy = forward(job, engine)
+                seeds = {name: [engine.perturb(seed.clone())] for name, seed in self.vjp.seeds.items()}
+                gradients, _ = backward(job, noisy, seeds)
+            except Diagnostic:
+                continue  # a branch that rounding decides: this run measures something else
+            for name, gradient in gradients.items():
+                with np.errstate(all="ignore"):
+                    moved = np.abs(as_float64(gradient).ravel() - own[name])
+                spreads[name] = np.fmax(spreads[name], moved)
+        return spreads
+
+
+def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) -> LeafCheck:
+    found = witness.jacobian
+    gradient = vjp.gradients[name]
+    eps = torch.finfo(gradient.dtype).eps
+    v = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
+    with np.errstate(all="ignore"):
+        own = witness.projected(as_float64(gradient).ravel())
+        other = found.transposed(v)
+        size = np.fmax(found.transposed(np.abs(v), np.abs(found.entries)), np.abs(own))
+        doubt = found.transposed(np.abs(v), found.errors)
+        error = np.abs(own - other)
+        depth = 2 + (len(witness.replay.varying) if witness.replay is not None else len(trace.nodes))
+        if witness.directions is not None:
+            size = np.fmax(size, np.abs(witness.directions).T @ np.abs(as_float64(gradient).ravel()))
+        tolerance = eps * depth * size + doubt + FLOOR
+    element = _Elements(vjp, name, witness)
+    report = LeafCheck(
+        PASSED,
+        found.shape,
+        other.reshape(tuple(gradient.shape)) if witness.directions is None else None,
+        _largest(error),
+        _largest(error / np.where(size > 0, size, 1.0)),
+        _largest(tolerance),
+        differentiation=found.method,
+        structure="one entry a row" if found.columns is not None else None,
+    )
+
+    broken = _non_finite(vjp, name, own, other)
+    if broken is not None:
+        return replace(report, status=INCONCLUSIVE, reason=broken[0], index=broken[1])
+    kinked = _kinked(found, v)
+    unsure = ~kinked & (doubt > DOUBT * size + FLOOR) & ~(error <= eps * depth * size)
+    apart = ~kinked & ~unsure & ~(error <= tolerance)
+
+    if apart.any():
+        spread, backward_only = (
+            SPREAD_FACTOR * np.abs(witness.projected(noise.spread(name, through_values=through)))
+            for through in (True, False)
+        )
+        if witness.directions is not None:
+            spread = SPREAD_FACTOR * (np.abs(witness.directions).T @ noise.spread(name, through_values=True))
+            backward_only = SPREAD_FACTOR * (np.abs(witness.directions).T @ noise.spread(name, through_values=False))
+        measured = tolerance + spread + backward_only
+        size = np.fmax(size, backward_only / (SPREAD_FACTOR * eps))
+        wrong = apart & ~(error <= measured)
+        if wrong.any() and witness.replay is not None:
+            wrong = _second_witness(witness, v, wrong, own, other, error)
+            if wrong is None:
+                return replace(
+                    report, status=INCONCLUSIVE, reason="the reference engine's two ways to differentiate disagree"
+                )
+        if wrong.any():
+            worst = int(np.argmax(np.where(wrong, error / measured, -1)))
+            reason = f"{element.name(worst)}: backward gives {own[worst]:.17g}, Jᵀ·seed is {other[worst]:.17g}"
+            return replace(
+                report, status=FAILED, reason=reason, index=element.index(worst), tolerance=float(measured[worst])
+            )
+        report = replace(
+            report, tolerance=_largest(measured), max_rel_error=_largest(error / np.where(size > 0, size, 1.0))
+        )
+        drowned = apart & (spread > math.sqrt(eps) * size)
+        if drowned.any():
+            worst = int(np.argmax(np.where(drowned, spread / np.where(size > 0, size, 1.0), -1)))
+            reason = (
+                f"ill-conditioned: {element.name(worst)}: one-ulp changes of the values move the gradient "
+                f"{own[worst]:.6g} by up to {spread[worst]:.2g}"
+            )
+            return replace(report, status=INCONCLUSIVE, reason=reason, index=element.index(worst))
+    if kinked.any():
+        worst = int(np.flatnonzero(kinked)[0])
+        return replace(
+            report,
+            status=INCONCLUSIVE,
+            reason=_kink_reason(trace, witness, v, worst, own, element),
+            index=element.index(worst),
+        )
+    if unsure.any():
+        worst = int(np.argmax(np.where(unsure, doubt / np.where(size > 0, size, 1.0), -1)))
+        reason = (
+            f"{element.name(worst)}: the differences do not converge: {other[worst]:.6g} ± {doubt[worst]:.2g} "
+            f"(backward gives {own[worst]:.6g})"
+        )
+        return replace(report, status=INCONCLUSIVE, reason=reason, index=element.index(worst))
+    return report
+
+
+@dataclass(frozen=True)
+class _Elements:
+    """How to speak of the k-th number compared: an element of the leaf, or a direction of a probe."""
+
+    vjp: VJP
+    leaf: str
+    witness: _Witness
+
+    def index(self, k: int) -> tuple[int, ...] | None:
+        if self.witness.directions is not None:
+            return None
+        return tuple(int(i) for i in np.unravel_index(k, tuple(self.vjp.gradients[self.leaf].shape)))
+
+    def name(self, k: int) -> str:
+        index = self.index(k)
+        if index is None:
+            return f"{self.leaf} along random direction {k + 1}"
+        return f"{self.leaf}[{', '.join(map(str, index))}]" if index else self.leaf
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.max(values, initial=0.0))
+
+
+def _kinked(found: Jacobian, v: np.ndarray) -> np.ndarray:
+    """Which compared numbers have a kink in a part that the seed counts, shape (n,)."""
+    if found.kinks is None:
+        return np.zeros(found.shape[1] if found.columns is not None else found.entries.shape[1], bool)
+    return found.transposed((v != 0).astype(float), found.kinks.astype(float)) > 0
+
+
+def _kink_reason(
+    trace: Trace, witness: _Witness, v: np.ndarray, k: int, own: np.ndarray, element: _Elements
+) -> str:
+    found = witness.jacobian
+    kinks = relevant_kinks(trace, witness.replay) if witness.replay is not None else []
+    named = sorted({f"{kink.operator.infix or kink.operator.name}" for kink in kinks})
+    reason = f"{element.name(k)}: a kink" + (f" of {', '.join(named)}" if named else "")
+    if found.flipped is not None and not named:
+        reason = f"{element.name(k)}: a branch that flips: the condition is decided at this very point"
+    assert found.left is not None and found.right is not None
+    with np.errstate(all="ignore"):
+        low, high = (found.transposed(v, side)[k] for side in (found.left, found.right))
+    if np.isfinite([low, high]).all():
+        between = min(low, high) - 1e-6 <= own[k] <= max(low, high) + 1e-6
+        where = "lies between them" if between else "does not lie between them"
+        reason += f": the slope is {low:.6g} from the left and {high:.6g} from the right; torch's {own[k]:.6g} {where}"
+    return reason
+
+
+def _second_witness(
+    witness: _Witness, v: np.ndarray, wrong: np.ndarray, own: np.ndarray, other: np.ndarray, error: np.ndarray
+) -> np.ndarray | None:
+    """Ask the differences about elements that the complex step calls wrong.
+
+    Returns ``wrong`` where they do not take the gradient's side, None where they do.
+    """
+    replay = witness.replay
+    assert replay is not None
+    if witness.jacobian.method != "complex step":
+        return wrong
+    worst = np.argsort(np.where(wrong, -error, 0))[: min(PROBES, int(wrong.sum()))]
+    scale = np.ravel(relative_scale(np.asarray(replay.leaf.value)))
+    for k in worst:
+        if witness.directions is not None:
+            direction, factor = witness.directions[:, k], 1.0
+        else:
+            direction, factor = np.zeros(scale.size), scale[k]
+            direction[k] = scale[k]
+        found = differences(replay, direction.reshape(replay.leaf.shape))
+        with np.errstate(all="ignore"):
+            value = float(v @ found.value) / factor
+            doubt = float(np.abs(v) @ found.error) / factor
+        if abs(value - own[k]) + doubt < 0.1 * abs(value - other[k]):
+            return None
+    return wrong
+
+
+# ---- non-finite values ----------------------------------------------------------------------------------------------
+
+
+def _non_finite(
+    vjp: VJP, name: str, own: np.ndarray, other: np.ndarray
+) -> tuple[str, tuple[int, ...] | None] | None:
+    """Why a leaf cannot be judged for a value that is not finite, and where; None if all are finite."""
+    for output, tensor in vjp.outputs.items():
+        bad = ~torch.isfinite(tensor)
+        if bad.any():
+            index = tuple(int(i) for i in bad.nonzero()[0])
+            place = f"[{', '.join(map(str, index))}]" if index else ""
+            made = first_non_finite(vjp.trace)
+            return f"the output {output}{place} is {_said(tensor[index])}" + (f": {made}" if made else ""), None
+    bad_gradient = ~torch.isfinite(vjp.gradients[name])
+    if bad_gradient.any():
+        index = tuple(int(i) for i in bad_gradient.nonzero()[0])
+        place = f"{name}[{', '.join(map(str, index))}]" if index else name
+        made = first_non_finite(vjp.trace) or non_finite_backward(vjp)
+        value = _said(vjp.gradients[name][index])
+        return f"{place}: the gradient is {value}" + (f": {made}" if made else ""), index
+    if not np.isfinite(other).all():
+        return "Jᵀ·seed is not finite in the reference engine", None
+    return None
+
+
+def _said(value: torch.Tensor) -> str:
+    return {"inf": "infinite", "-inf": "-infinite", "nan": "NaN"}[str(float(value))]
+
+
+def first_non_finite(trace: Trace) -> str | None:
+    """The first operator of a torch trace that made a non-finite value out of finite ones, in words."""
+    for node in trace.nodes:
+        if node.operator is None or not node.value.is_floating_point():
+            continue
+        if bool(torch.isfinite(node.value).all()) or node.operator.kind == "creation":
+            continue
+        if all(bool(torch.isfinite(source.value).all()) for source in node.inputs):
+            where = (~torch.isfinite(node.value)).nonzero()[0].tolist()
+            place = f" at {where}" if where else ""
+            return f"first made by {text_of(node, trace)}{place}"
+    return None
+
+
+def text_of(node: Node, trace: Trace) -> str:
+    """A node as its source text, or its operator's name."""
+    assert node.operator is not None
+    if node.span is None:
+        return node.operator.name
+    return f"'{trace.source.text[node.span.start : node.span.stop]}'"
+
+
+def non_finite_backward(vjp: VJP) -> str | None:
+    """The first operator, in backward order, that handed on a non-finite cotangent for a finite one, in words."""
+    again, cotangents = cotangents_of(vjp.job, vjp.seeds)
+    for node in reversed(again.trace.nodes):
+        if node.operator is None or node.index not in cotangents:
+            continue
+        if not bool(torch.isfinite(cotangents[node.index]).all()):
+            continue
+        for source in node.inputs:
+            handed = cotangents.get(source.index)
+            if handed is not None and not bool(torch.isfinite(handed).all()):
+                return f"first made by the backward of {text_of(node, again.trace)}"
+    return None
+
+
+def cotangents_of(
+    job: Job, seeds: Mapping[str, torch.Tensor]
+) -> tuple[Forward, dict[int, torch.Tensor]]:
+    """Run a job again and keep the cotangent of every node, by node index: what ``explain`` walks."""
+    again = forward(job)
+    for node in again.trace.nodes:
+        if node.value.requires_grad and not node.value.is_leaf:
+            node.value.retain_grad()
+    backward(job, again, {name: [seed] for name, seed in seeds.items()})
+    return again, {
+        node.index: node.value.grad for node in again.trace.nodes if node.value.requires_grad and node.value.grad is not None
+    }

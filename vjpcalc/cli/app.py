@@ -1,0 +1,186 @@
+"""The command line's entry: the only place where a Diagnostic becomes text on stderr and an exit status.
+
+A first word that is no command is an expression, and the command is ``vjp``.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from vjpcalc import __version__
+from vjpcalc.cli.vjp import vjp
+from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
+
+app = typer.Typer(
+    name="vjpcalc",
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"vjpcalc {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="A first word that is no command is an expression: [bold]vjpcalc 'a @ b' a=… b=…[/bold] is the same as "
+    "[bold]vjpcalc vjp 'a @ b' a=… b=…[/bold]; its options: vjpcalc vjp -h."
+)
+def _app(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """The vector-Jacobian product Jᵀ·seed of an expression, by PyTorch's backward(seed), and an independent check."""
+
+
+app.command("vjp", rich_help_panel="Commands")(vjp)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit status; raises nothing."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        return _run(given)
+    except Diagnostic as diagnostic:
+        if debug:
+            raise
+        _report(diagnostic, given)
+        return diagnostic.status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        said = f"{type(error).__name__}: {error}".split("\n")[0]
+        diagnostic = Diagnostic("internal", f"internal error: {said}", hint="this is a bug; --debug shows where")
+        _report(diagnostic, given)
+        return diagnostic.status
+
+
+def _run(given: list[str]) -> int:
+    group: Any = typer.main.get_command(app)
+    try:
+        status = group.main(_with_command(given, group), prog_name="vjpcalc", standalone_mode=False)
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    except Exception as error:
+        # Typer's own copy of Click, or Click's: told apart by what they offer
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):
+            raise _usage(error, given) from error
+        if type(error).__name__ == "Abort":
+            raise KeyboardInterrupt from None
+        raise
+    return int(status or 0)
+
+
+def _with_command(given: list[str], group: Any) -> list[str]:
+    """The arguments with ``vjp`` in front where the first word is no command."""
+    if not given:
+        return ["--help"]
+    if given[0] in group.commands:
+        return [given[0], *_guard(given[1:], group.commands[given[0]])]
+    if given[0] in ("-h", "--help", "--version", "--install-completion", "--show-completion"):
+        return given
+    command = group.commands["vjp"]
+    return ["vjp", *_guard(given, command)]
+
+
+def _guard(given: list[str], command: Any) -> list[str]:
+    """Keep an expression that begins with ``-`` from being taken for an option: a blank goes before it."""
+    options: dict[str, bool] = {"-h": False, "--help": False}
+    for parameter in command.params:
+        for name in (*parameter.opts, *parameter.secondary_opts):
+            options[name] = not getattr(parameter, "is_flag", False)
+    position = 0
+    while position < len(given):
+        word = given[position]
+        if word == "--":
+            return given
+        if word in options:
+            position += 2 if options[word] else 1
+        elif word.startswith("--"):
+            position += 1
+        else:
+            if word.startswith("-") and len(word) > 1:
+                given = [*given[:position], " " + word, *given[position + 1 :]]
+            return given
+    return given
+
+
+def _usage(error: Any, given: list[str]) -> Diagnostic:
+    message = error.format_message().strip().rstrip(".")
+    hint = f"vjpcalc {given[0] if given and given[0].isalpha() else 'vjp'} -h shows the usage"
+    if "EXPR" in message and "Missing" in message:
+        message, hint = "an expression is missing", "for example: vjpcalc 'sum(x**2)' x='[1, 2, 3]'"
+    return Diagnostic("usage", message[:1].lower() + message[1:], hint=hint)
+
+
+def _report(diagnostic: Diagnostic, given: list[str]) -> None:
+    from vjpcalc.language.source import render
+
+    if diagnostic.arguments:
+        corrected = corrected_command(given, diagnostic.arguments)
+        diagnostic.hint = f"{diagnostic.hint or ''}\n\n  {corrected}".strip("\n")
+    elif diagnostic.kind == "name" and len(given) and given[0].isidentifier():
+        command = nearest(given[0], [*typer.main.get_command(app).commands])  # type: ignore[attr-defined]
+        if command:
+            diagnostic.hint = f"did you mean the command 'vjpcalc {command}'?"
+    if any(word in ("--json", "--format=json", "--format=jsonl") for word in given) or _follows(given, "--format", "json"):
+        from vjpcalc.report.json import dumps, error_document
+
+        sys.stdout.write(dumps(error_document(diagnostic)) + "\n")
+        sys.stdout.flush()
+    print(_coloured(render(diagnostic)), file=sys.stderr)
+
+
+def _follows(given: list[str], option: str, start: str) -> bool:
+    return any(a == option and b.startswith(start) for a, b in zip(given, given[1:], strict=False))
+
+
+def _coloured(text: str) -> str:
+    """The first word in red on a terminal."""
+    import os
+
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        return text.replace("error:", "\033[1;31merror:\033[0m", 1).replace("\nhint:", "\n\033[1;36mhint:\033[0m", 1)
+    return text
+
+
+def corrected_command(given: Sequence[str], arguments: Sequence[str]) -> str:
+    """What was typed with an option put right, ready for a shell."""
+    option, value = arguments
+    name = value.partition("=")[0] if "=" in value else None
+    kept: list[str] = []
+    skip = False
+    for word, following in zip(given, [*given[1:], ""], strict=True):
+        if skip:
+            skip = False
+            continue
+        if word == option and (name is None or following.startswith(f"{name}=")):
+            skip = True
+            continue
+        if word.startswith(f"{option}=") and (name is None or word.startswith(f"{option}={name}=")):
+            continue
+        kept.append(word)
+    return "vjpcalc " + " ".join(map(_quote, [*kept, option, value]))
+
+
+def _quote(word: str) -> str:
+    """A word as people quote it: ``a='[1, 2]'`` rather than ``'a=[1, 2]'``."""
+    name, equals, value = word.partition("=")
+    if equals and name.replace(":", "").isidentifier():
+        return f"{name}={shlex.quote(value)}"
+    return shlex.quote(word)

@@ -1,0 +1,199 @@
+"""The options that commands share, each declared once, and how they become a Job."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from vjpcalc.diagnostics import Diagnostic
+
+if TYPE_CHECKING:
+    from vjpcalc.backward import Job
+    from vjpcalc.tensors.literals import Item
+
+INPUT = "Inputs and seed"
+CHECK = "Check"
+OUTPUT = "Output"
+LIMITS = "Limits"
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What makes a Job: the expression, its inputs and its seeds."""
+
+    expression: Annotated[str, typer.Argument(metavar="EXPR", help="The expression; @FILE.vjp or - (standard input).")]
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME=VALUE", help="Inputs: numbers, an expression, @FILE[:KEY] or -[:KEY]."),
+    ] = None
+    seed: Annotated[
+        list[str] | None,
+        typer.Option("--seed", metavar="[OUTPUT=]VALUE", help="The argument of backward(): shaped like the output.",
+                     rich_help_panel=INPUT),
+    ] = None  # fmt: skip
+    wrt: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The leaves; other inputs are constants.", rich_help_panel=INPUT)
+    ] = None
+    output: Annotated[
+        list[str] | None,
+        typer.Option("--output", metavar="NAME", help="An output, by a name that the program assigns; repeatable.",
+                     rich_help_panel=INPUT),
+    ] = None  # fmt: skip
+    dtype: Annotated[str, typer.Option(help="The dtype of numbers typed in.", rich_help_panel=INPUT)] = "float64"
+    use: Annotated[
+        list[str] | None,
+        typer.Option("--use", metavar="FILE.py:NAME", help="Make a Python function of torch tensors an operator.",
+                     rich_help_panel=INPUT),
+    ] = None  # fmt: skip
+    random_seed: Annotated[
+        int, typer.Option(min=0, help="Where rand and randn start.", rich_help_panel=INPUT)
+    ] = 0
+    max_steps: Annotated[
+        int, typer.Option(min=1, help="Statements and operators that a program may run.", rich_help_panel=LIMITS)
+    ] = 100_000
+    max_elements: Annotated[
+        int, typer.Option(min=1, help="Elements that one tensor may have.", rich_help_panel=LIMITS)
+    ] = 50_000_000
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """How the gradients are checked."""
+
+    check: Annotated[
+        str, typer.Option(metavar="METHOD", help="auto, explicit, probe, forward or off.", rich_help_panel=CHECK)
+    ] = "auto"
+    check_limit: Annotated[
+        int,
+        typer.Option(min=0, help="Element operations that an explicit Jacobian may cost; beyond it, auto probes.",
+                     rich_help_panel=CHECK),
+    ] = 50_000_000  # fmt: skip
+    strict: Annotated[
+        bool, typer.Option("--strict", help="An inconclusive check is a failure too (exit 5).", rich_help_panel=CHECK)
+    ] = False
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report looks like and where it goes."""
+
+    format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORMAT", help="table (terminal), plain (pipe), json or jsonl.",
+                     rich_help_panel=OUTPUT),
+    ] = None  # fmt: skip
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.", rich_help_panel=OUTPUT)] = False
+    precision: Annotated[
+        int, typer.Option(min=1, max=17, help="Significant digits shown.", rich_help_panel=OUTPUT)
+    ] = 6
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.", rich_help_panel=OUTPUT)] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No report.", rich_help_panel=OUTPUT)] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)] = False
+
+
+def takes(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options of whole groups: ``@takes(job=JobOptions)`` passes them on as one ``job``."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(function)
+        hints = get_type_hints(function, include_extras=True)
+        required, optional = [], []
+        for group in groups.values():
+            types = get_type_hints(group, include_extras=True)
+            for field in dataclasses.fields(group):
+                missing = field.default is dataclasses.MISSING
+                default = inspect.Parameter.empty if missing else field.default
+                parameter = inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name]
+                )
+                (required if missing else optional).append(parameter)
+        rest = [
+            parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in own.parameters.items()
+            if name not in groups
+        ]
+
+        @functools.wraps(function)
+        def command(**values: Any) -> Any:
+            for name, group in groups.items():
+                values[name] = group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+            return function(**values)
+
+        command.__signature__ = inspect.Signature([*required, *optional, *rest])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in (*required, *optional, *rest)}
+        return command
+
+    return decorate
+
+
+def read_expression(text: str) -> tuple[str, str]:
+    """The program's text and what to call it, for EXPR, ``@file.vjp`` or ``-``. Raises Diagnostic."""
+    if text == "-":
+        return sys.stdin.read(), "standard input"  # decoded as the terminal says
+    if not text.startswith("@"):
+        return text, "expression"
+    path = Path(text[1:])
+    try:
+        return path.read_text(encoding="utf-8"), path.name
+    except UnicodeDecodeError:
+        raise Diagnostic("usage", f"'{path}' is no text file", hint="a program is UTF-8 text") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise Diagnostic("usage", f"cannot read the program '{path}': {reason}") from None
+
+
+def make_job(options: JobOptions, *, seeded: bool = True) -> Job:
+    """Read everything that the options name and put it together. Raises Diagnostic."""
+    from vjpcalc import operators  # noqa: F401 (fills the operator table)
+    from vjpcalc.language.syntax import parse
+
+    from vjpcalc.tensors.literals import Reader, parse_inputs, parse_seed
+
+    items = parse_inputs(options.inputs or ())
+    seeds = [parse_seed(text) for text in options.seed or ()] if seeded else []
+    if options.expression == "-" and any(item.from_stdin for item in (*items.values(), *seeds)):
+        raise Diagnostic("usage", "standard input cannot be the expression and an input at once")
+    program = parse(*read_expression(options.expression))
+
+    from vjpcalc.api import parse_dtype
+    from vjpcalc.backward import Job
+    from vjpcalc.engines.engine import Limits
+    from vjpcalc.use import load
+
+    dtype = parse_dtype(options.dtype)
+    used = [load(one) for one in options.use or ()]
+    outputs = tuple(options.output or ()) or (program.output,)
+    reader = Reader(sys.stdin, options.random_seed)
+    inputs = {name: reader.read(item).tensor(options.dtype) for name, item in items.items()}
+    given: dict[str, list[Any]] = {}
+    for item in seeds:
+        name = _output_of(item, outputs)
+        given.setdefault(name, []).append(reader.read(item).tensor(options.dtype))
+    wrt = [leaf.strip() for leaf in options.wrt.split(",") if leaf.strip()] if options.wrt is not None else None
+    return Job(
+        program,
+        inputs,
+        given,
+        wrt,
+        outputs,
+        dtype,
+        Limits(options.max_steps, options.max_elements),
+        {operator.name: operator for operator in used},
+        options.random_seed,
+    )
+
+
+def _output_of(item: Item, outputs: Sequence[str]) -> str:
+    if item.name is not None:
+        return item.name
+    if len(outputs) == 1:
+        return outputs[0]
+    raise item.error("there are several outputs: say which one this seed belongs to", hint=f"--seed {outputs[0]}=…")

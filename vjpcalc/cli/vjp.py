@@ -1,0 +1,40 @@
+"""``vjpcalc EXPR …``: the gradients and their check."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vjpcalc.cli.options import OUTPUT, CheckOptions, JobOptions, ReportOptions, make_job, takes
+from vjpcalc.cli.streams import check_status, emit, progress
+
+
+@takes(job=JobOptions, check=CheckOptions, report=ReportOptions)
+def vjp(
+    job: JobOptions,
+    check: CheckOptions,
+    report: ReportOptions,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="LEAF", help="Print just this gradient: a JSON array, or --format csv.", rich_help_panel=OUTPUT),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--out", metavar="FILE", help="Write the gradients, by the file's ending.", rich_help_panel=OUTPUT),
+    ] = None,
+) -> int:
+    """Print each leaf's gradient Jᵀ·seed, next to an explicit check."""
+    from vjpcalc.backward import compute
+    from vjpcalc.check import check as run_check
+    from vjpcalc.report.vjp import vjp_report
+
+    made = make_job(job)
+    with progress(report) as tell:
+        result = run_check(compute(made), check.check, limit=check.check_limit, progress=tell)
+    if out is not None:
+        from vjpcalc.tensors.formats import write
+
+        write(out, result.gradients)
+    emit(report, result.to_dict, lambda width: vjp_report(result, precision=report.precision, width=width))
+    return check_status(result, strict=check.strict)

@@ -1,0 +1,48 @@
+"""Tensors as aligned text, large ones elided the NumPy way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRECISION = 6  # significant digits shown
+THRESHOLD = 200  # elements up to which a tensor is shown whole
+EDGE_ITEMS = (3, 2, 1)  # how many items at each edge an elided dimension keeps, the first that fits
+
+
+def number(value: float, precision: int = PRECISION) -> str:
+    """One number, without a trailing ``.0``."""
+    return f"{value:.{precision}g}"
+
+
+def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> str:
+    """An array or torch tensor as lines of aligned numbers, not wider than ``width`` where eliding can help it."""
+    import numpy as np
+
+    values = np.asarray(array.detach().double() if hasattr(array, "detach") else array, dtype=np.float64)
+    if values.ndim == 0:
+        return number(float(values), precision)
+    if np.all(np.isfinite(values)) and np.all(values == np.round(values)) and np.all(np.abs(values) < 1e15):
+        values = values.astype(np.int64)
+
+    def text(threshold: int, edge_items: int) -> str:
+        return np.array2string(
+            values, max_line_width=10**9, precision=precision, threshold=threshold, edgeitems=edge_items, floatmode="maxprec"
+        )
+
+    whole = text(THRESHOLD, EDGE_ITEMS[0])
+    if width is None or _width(whole) <= width:
+        return whole
+    for edge_items in EDGE_ITEMS:
+        elided = text(0, edge_items)
+        if _width(elided) <= width:
+            return elided
+    return elided
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.split("\n")))
+
+
+def shape(sizes: Any) -> str:
+    """``(2, 3)``."""
+    return str(tuple(int(size) for size in sizes))

@@ -1,0 +1,70 @@
+"""``--use FILE.py:NAME``: a Python function of torch tensors as an operator of the language."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.operators.operator import REQUIRED, Operator, Parameter
+
+
+def load(text: str) -> Operator:
+    """The operator that ``FILE.py:NAME`` means. The file is run: it is code that the user asks for by name.
+
+    Its forward is the reference: run without autograd, it is what the check differentiates. Raises Diagnostic
+    (usage) for a missing file or name, (input) where the file itself fails.
+    """
+    file, _, name = text.rpartition(":")
+    if not file or not name.isidentifier():
+        raise Diagnostic("usage", f"--use takes FILE.py:NAME, not '{text}'")
+    path = Path(file)
+    if not path.is_file():
+        raise Diagnostic("usage", f"--use: there is no file '{file}'")
+    spec = importlib.util.spec_from_file_location(f"vjpcalc_use_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise Diagnostic("usage", f"--use: '{file}' is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise Diagnostic("input", f"--use: '{file}' fails: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    found = getattr(module, name, None)
+    if not callable(found):
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise Diagnostic(
+            "usage",
+            f"--use: '{file}' has no function '{name}'" + did_you_mean(name, functions),
+            hint=("it has " + ", ".join(functions)) if functions else None,
+        )
+    return operator(name, found)
+
+
+def operator(name: str, function: Callable[..., Any]) -> Operator:
+    """A Python function as a row: parameters without a default are tensors, the others options.
+
+    A ``torch.autograd.Function`` is taken by its ``apply``.
+    """
+    if inspect.isclass(function) and hasattr(function, "apply"):
+        signature = list(inspect.signature(function.forward).parameters.values())[1:]  # without ctx
+        function = function.apply
+    else:
+        try:
+            signature = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):
+            signature = [inspect.Parameter("tensors", inspect.Parameter.VAR_POSITIONAL)]
+    parameters = []
+    for given in signature:
+        if given.kind is inspect.Parameter.VAR_POSITIONAL:
+            parameters.append(Parameter(given.name, "tensors", variadic=True))
+        elif given.kind is not inspect.Parameter.VAR_KEYWORD:
+            option = given.default is not inspect.Parameter.empty
+            parameters.append(Parameter(given.name, "any" if option else "tensor", given.default if option else REQUIRED))
+    return Operator(name, tuple(parameters), "array", family="Yours", torch=name, function=function)
