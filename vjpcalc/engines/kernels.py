@@ -78,7 +78,7 @@ def repeat(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
 def getitem(x: np.ndarray, index: tuple) -> np.ndarray:
     """x[index] as torch has it: whole numbers are applied first, so that they never count as index arrays."""
     if not any(isinstance(item, np.ndarray) and item.ndim for item in index):
-        return x[tuple(item.item() if _is_whole(item) else item for item in index)]
+        return x[tuple(int(item) if _is_whole(item) else item for item in index)]
     left = x.ndim - sum(0 if i is None or i is Ellipsis else i.ndim if _is_mask(i) else 1 for i in index)
     first: list = []
     rest: list = []
@@ -203,3 +203,14 @@ def as_int(x: np.ndarray) -> np.ndarray:
 
 def as_bool(x: np.ndarray) -> np.ndarray:
     return x.astype(bool)
+
+
+def arange(start: float, end: float | None, step: float, dtype: str | None = None) -> np.ndarray:
+    return np.arange(0, start, step, dtype) if end is None else np.arange(start, end, step, dtype)
+
+
+def one_hot(x: np.ndarray, num_classes: int) -> np.ndarray:
+    classes = num_classes if num_classes >= 0 else int(x.max(initial=-1)) + 1
+    if (x < 0).any() or (x >= classes).any():
+        raise ValueError(f"class numbers go from 0 to {classes - 1}")
+    return np.eye(classes, dtype=np.int64)[x]

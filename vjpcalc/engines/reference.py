@@ -31,7 +31,8 @@ class ReferenceEngine:
         function = self.resolve(operator.numpy)
         positional, keywords = operator.arguments("numpy", values)
         with np.errstate(all="ignore"):
-            return np.asarray(function(*positional, **keywords))
+            result = np.asarray(function(*positional, **keywords))
+        return result.astype(np.float64) if operator.kind == "creation" and result.dtype.kind == "f" else result
 
     def resolve(self, call: str) -> Callable[..., Any]:
         """The function behind a row's ``numpy`` text."""

@@ -21,7 +21,7 @@ from vjpcalc.operators.operator import Operator, numel
 if TYPE_CHECKING:
     from vjpcalc.engines.engine import Engine, Limits
 
-CONSTANTS: dict[str, float] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan}
+CONSTANTS: dict[str, Any] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None}
 
 # Prefixes that an expression pasted from PyTorch, NumPy or JAX code may carry: accepted and dropped.
 PREFIXES = frozenset(
@@ -491,7 +491,7 @@ class Interpreter:
     def member(self, expression: syntax.Member, base: syntax.Expression, name: str) -> Any:
         prefix = self.dotted(base)
         if prefix in PREFIXES:
-            return self.lookup(name)
+            return name if name in rows.DTYPES else self.lookup(name)
         value = self.expression(base)
         if isinstance(value, Fields) and name in value.items:
             return value.items[name]
@@ -500,7 +500,7 @@ class Interpreter:
                 return self.tensor(value, expression.span).shape
             if name == "ndim":
                 return len(self.tensor(value, expression.span).shape)
-            if name in ("data", "T", "mT"):
+            if name in ("data", "T", "mT", "H", "mH"):
                 return self.call("detach" if name == "data" else name, [value], {}, expression.span)
         known = list(value.items) if isinstance(value, Fields) else ["T", "mT", "shape", "ndim", "data"]
         hint = f"call it: .{name}(…)" if rows.lookup(name) or name in METHODS else "known are ." + " .".join(known)
@@ -522,7 +522,8 @@ class Interpreter:
         if expression.sign or name in SCALAR:
             if all(map(is_number, positional)) and name in SCALAR and not keywords and positional:
                 return self.scalar(name, positional, expression)
-            if name in ("eq", "ne") and not any(isinstance(p, Node | list) or is_number(p) for p in positional):
+            tensors = any(isinstance(p, Node | list) or is_number(p) for p in positional)
+            if name in ("eq", "ne") and (None in positional or not tensors):
                 return SCALAR[name](*positional)
         if name == "getitem":
             return self.subscript(positional[0], positional[1], expression.span)
@@ -561,8 +562,29 @@ class Interpreter:
                 raise Diagnostic("value", f"index {index} is out of range: there are {len(base)}") from None
         if not isinstance(base, Node | list):
             raise Diagnostic("type", f"only a tensor can be indexed, not {base!r}")
-        items = index if isinstance(index, tuple) else (index,)
-        return self.call("getitem", [base, tuple(self.index_item(item, span) for item in items)], {}, span)
+        items = [self.index_item(item, span) for item in (index if isinstance(index, tuple) else (index,))]
+        if any(isinstance(item, slice) and (item.step or 1) < 0 for item in items):
+            base = self.tensor(base, span)
+            base = self.flip_backward(base, items, span)
+        return self.call("getitem", [base, tuple(items)], {}, span)
+
+    def flip_backward(self, base: Node, items: list[Any], span: Span) -> Node:
+        """The tensor with the dimensions flipped that are sliced backward, and these slices made to run forward."""
+
+        def taken(item: Any) -> int:
+            is_mask = isinstance(item, Node) and self.engine.is_mask(item.value)
+            return 0 if item is None or item is Ellipsis else len(item.shape) if is_mask else 1
+
+        left = len(base.shape) - sum(map(taken, items))
+        dim, flipped = 0, []
+        for position, item in enumerate(items):
+            if isinstance(item, slice) and (item.step or 1) < 0 and dim < len(base.shape):
+                size = base.shape[dim]
+                start, stop, step = item.indices(size)
+                items[position] = slice(size - 1 - start, size - 1 - stop, -step)
+                flipped.append(dim)
+            dim += left if item is Ellipsis else taken(item)
+        return self.call("flip", [base, tuple(flipped)], {}, span)
 
     def index_item(self, item: Any, span: Span) -> Any:
         if item is None or item is Ellipsis or isinstance(item, Node | slice | int):
@@ -589,15 +611,13 @@ class Interpreter:
             operator, arguments = rows.resolve(name, positional, keywords)
         else:
             raise self.unknown(name, expression)
-        if operator.fields:
-            scope = self.scope(arguments)
-            parts = {part: scope.expression(_only_expression(text)) for part, text in operator.fields.items()}
-            return Fields(operator.name, parts)
         arguments = {p.name: self.argument(operator, p, arguments[p.name], span) for p in operator.parameters}
         self.check_size(operator, arguments, span)
         if operator.kinks and self.engine.expands and not self.hidden:
             self.note_kinks(operator, arguments, span)
-        if operator.ref and self.engine.expands:
+        if operator.kind == "several":
+            return self.parts(operator, arguments)
+        if operator.ref and (self.engine.expands or not operator.torch):
             return self.expand(operator, arguments, span)
         return self.add(operator, arguments, self.compute(operator, arguments, expression), span)
 
@@ -650,6 +670,19 @@ class Interpreter:
             return self.tensor(scope.block_result(program.statements), span)
         except Diagnostic as diagnostic:
             # the row's text is no concern of the user's: the place is the call
+            raise Diagnostic(diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint) from None
+
+    def parts(self, operator: Operator, arguments: Mapping[str, Any]) -> Any:
+        """The results of a row that has several: Fields, or a tuple where their number depends on the arguments."""
+        try:
+            if operator.fields:
+                scope = self.scope(arguments)
+                items = {part: scope.expression(_only_expression(text)) for part, text in operator.fields.items()}
+                return Fields(operator.name, items)
+            number = self.scope(arguments).block_result(row_program(operator.count).statements)
+            part = row_program(operator.part).statements
+            return tuple(self.scope({**arguments, "i": i}).block_result(part) for i in range(number))
+        except Diagnostic as diagnostic:
             raise Diagnostic(diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint) from None
 
     def scope(self, arguments: Mapping[str, Any]) -> Interpreter:

@@ -3,11 +3,13 @@
 A row's constructor says what kind of operator it is:
 
     elementwise(…)  one NumPy kernel applied to each element, with broadcasting; numexpr runs it where it can
-    composed(…)     defined by a program in vjpcalc's own language (``ref``), in its numerically stable form
+    composed(…)     defined by a program in vjpcalc's own language (``ref``), in its numerically stable form; with
+                    ``torch=""``, for what torch lacks, torch runs that program too
     movement(…)     elements are moved or copied, never computed: its Jacobian holds only 0 and 1
     creation(…)     makes a constant, by NumPy for both engines
     array(…)        anything else: one NumPy kernel on whole arrays
-    several(…)      returns a named tuple; each field is the operator of another row
+    several(…)      returns several tensors, each the operator of another row: a named tuple (``fields``), or a tuple of
+                    ``count`` items, item ``i`` of which is the program ``part``
 
 A row's signature is text, ``softmax(x, dim: axis)``. A bare parameter is a differentiable tensor; one with a
 kind (see KINDS) is an option. ``name|other`` gives a parameter a second spelling, ``*name`` takes all that follow.
@@ -47,8 +49,18 @@ KINDS = {
     "ints": "a whole number or a tuple of them",
     "number": "a number",
     "text": "a text",
+    "dtype": "a dtype, such as torch.float64",
     "index": "an index",
     "any": "a value",
+}
+
+# Every dtype's name, and the one that it means: all whole numbers are int64.
+DTYPES = {
+    **dict.fromkeys(("float16", "half"), "float16"),
+    **dict.fromkeys(("float32", "float"), "float32"),
+    **dict.fromkeys(("float64", "double"), "float64"),
+    **dict.fromkeys(("int64", "long", "int", "int8", "int16", "int32", "uint8"), "int64"),
+    "bool": "bool",
 }
 
 # Kinds that hold tensors: their values become nodes of the graph. No gradient flows into constants and indices.
@@ -131,6 +143,8 @@ class Operator:
     ref: str = ""
     vjp: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
+    count: str = ""  # how many results a row of kind "several" has, where they have no names
+    part: str = ""  # and the program of result i
     domain: str | Mapping[str, str] = ""
     kinks: str = ""
     convention: str = ""
@@ -291,7 +305,7 @@ def array(signature: str, **row: Any) -> Operator:
 
 
 def several(signature: str, **row: Any) -> Operator:
-    """An operator that returns a named tuple: ``fields`` maps each field to a call of another row."""
+    """An operator with several results: ``fields`` maps each name to a call of another row; or ``count`` and ``part``."""
     return _row("several", signature, {}, row)
 
 
@@ -386,6 +400,8 @@ def _normalize(operator: Operator, parameter: Parameter, value: Any, ndim: int) 
     if value is None and (parameter.default is None or kind == "axes"):
         return None
     if kind == "tensors":
+        if not isinstance(value, list | tuple):
+            raise _wrong(operator, parameter, value)
         return tuple(value)
     if kind == "axis":
         return _axis(operator, parameter, value, ndim)
@@ -405,6 +421,8 @@ def _normalize(operator: Operator, parameter: Parameter, value: Any, ndim: int) 
         return value
     if kind == "text" and isinstance(value, str):
         return value
+    if kind == "dtype" and value in DTYPES:
+        return DTYPES[value]
     if kind in ("shape", "ints"):
         items = tuple(value) if isinstance(value, list | tuple) else (value,)
         if all(_whole(item) for item in items):
