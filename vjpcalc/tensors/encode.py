@@ -1,0 +1,268 @@
+"""Tensors as JSON and back: the record ``{"dtype", "shape", "data"}``, and what else is a tensor in JSON.
+
+JSON here is strict: non-finite numbers are the texts "NaN", "Infinity", "-Infinity"; a complex number is
+[re, im].
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vjpcalc.diagnostics import Diagnostic, Source, Span
+from vjpcalc.tensors.dtypes import Loaded, canonical, check_fits, dtype_of, to_numpy, to_torch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NONFINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+MAX_DIMENSIONS = 64  # NumPy's and torch's own limit
+
+
+# ---- out ---------------------------------------------------------------------------------------------------
+
+
+def to_record(array: Any) -> dict[str, Any]:
+    """A NumPy array or torch tensor of any shape as ``{"dtype", "shape", "data"}``, ready for ``json.dumps``.
+
+    ``data`` is nested like the shape. Its floats are the shortest that read back as the same numbers.
+    """
+    return {"dtype": dtype_of(array), "shape": list(array.shape), "data": to_list(to_numpy(array))}
+
+
+def to_list(array: np.ndarray) -> Any:
+    """A NumPy array as nested lists (a number where it is 0-d) that strict JSON can hold."""
+    import numpy as np
+
+    if array.dtype.kind == "c":
+        return to_list(np.stack([array.real, array.imag], axis=-1))
+    if array.dtype.kind != "f":
+        return array.tolist()
+    data = shortest(array)
+    finite = np.isfinite(array)
+    if finite.all():
+        return data.tolist()
+    data = data.astype(object)
+    data[np.isnan(array)] = "NaN"
+    data[array == np.inf] = "Infinity"
+    data[array == -np.inf] = "-Infinity"
+    return data.tolist()
+
+
+def encode_number(number: float) -> float | str:
+    """A float as strict JSON can hold it: NaN and the infinities as texts."""
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def shortest(array: np.ndarray) -> np.ndarray:
+    """Floats as float64s of the shortest text that reads back as the same number of the array's dtype.
+
+    The float32 nearest to 0.1 becomes 0.1, not 0.10000000149011612.
+    """
+    import numpy as np
+
+    if array.dtype.itemsize >= 8:
+        return array
+    short = array.astype("U24").astype(np.float64)
+    # the text's float64 may lie exactly between two numbers of the dtype, and round to the wrong one
+    exact = short.astype(array.dtype) == array
+    return short if exact.all() else np.where(exact, short, array.astype(np.float64))
+
+
+# ---- in ----------------------------------------------------------------------------------------------------
+
+
+def loads(text: str, source: Source | None = None, offset: int = 0) -> Any:
+    """Strict JSON as Python values. Raises Diagnostic (input); the text is at ``offset`` of ``source``."""
+
+    def refuse(constant: str) -> Any:
+        raise Diagnostic("input", f'{constant} is not JSON; it is written as a text: "{constant}"')
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        span = Span(offset + error.pos, offset + error.pos + 1)
+        raise Diagnostic("input", f"not JSON: {_lower(error.msg)}", span=span, source=source) from None
+    except RecursionError:
+        raise Diagnostic("input", "not JSON: nested too deeply") from None
+    except ValueError as error:
+        raise Diagnostic("input", f"not JSON: {_lower(str(error))}") from None
+
+
+def is_record(value: Any) -> bool:
+    """Whether a JSON value is ``{"data": …}`` with or without ``dtype`` and ``shape``."""
+    return (
+        isinstance(value, dict)
+        and "data" in value
+        and value.keys() <= {"dtype", "shape", "data"}
+        and not isinstance(value["data"], dict)
+    )
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a JSON value looks like a tensor: a number, a list, a record."""
+    if isinstance(value, str):
+        return value in NONFINITE
+    return isinstance(value, int | float | list) or is_record(value)
+
+
+def from_json(value: Any) -> Loaded:
+    """A JSON value (a number, nested lists, or a record) as a tensor. A record's ``dtype`` is its own.
+
+    Raises Diagnostic (input) for a ragged list, what is no number, and a record that contradicts itself.
+    """
+    if not isinstance(value, dict):
+        return Loaded(from_list(value))
+    array = from_record(value)
+    return Loaded(array, dtype_of(array) if value.get("dtype") is not None else None)
+
+
+def from_record(record: dict[str, Any]) -> Any:
+    """The array that ``to_record`` was given: NumPy's, or a torch tensor for bfloat16.
+
+    ``dtype`` and ``shape`` may be missing. Raises Diagnostic (input) where they contradict ``data``.
+    """
+    import numpy as np
+
+    if not is_record(record):
+        raise Diagnostic(
+            "input", 'not a tensor: {"dtype", "shape", "data"} is expected', hint="data holds the numbers"
+        )
+    dtype, shape = record.get("dtype"), record.get("shape")
+    if dtype is not None and not isinstance(dtype, str):
+        raise Diagnostic("input", f"dtype is a text such as 'float64', not {dtype!r}")
+    array = from_list(record["data"])
+    if dtype in ("complex64", "complex128"):
+        if array.shape[-1:] != (2,):
+            raise Diagnostic("input", "a complex number is [re, im]")
+        array = array[..., 0].astype(dtype) + 1j * array[..., 1].astype(dtype)
+        dtype = None
+    if shape is not None:
+        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+            raise Diagnostic("input", f"shape is a list of whole numbers, not {shape!r}")
+        # an empty list does not tell its shape: (0, 3) is written []
+        if array.size == 0 and 0 in shape:
+            array = array.reshape(shape)
+        if list(array.shape) != shape:
+            raise Diagnostic(
+                "input", f"shape says {tuple(shape)}, and data has the shape {tuple(array.shape)}"
+            )
+    if dtype is None:
+        return array
+    dtype = canonical(dtype)
+    check_fits(array, dtype)
+    return to_torch(array, dtype) if dtype == "bfloat16" else array.astype(np.dtype(dtype), copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What keeps nested lists from being a tensor, and where: ``path`` holds positions, outermost first."""
+
+    path: tuple[int, ...]
+    message: str
+    hint: str | None = None
+
+
+def from_list(value: Any) -> np.ndarray:
+    """Nested lists of numbers (or one number) as a NumPy array: bool, int64 or float64.
+
+    Raises Diagnostic (input) for a ragged list and for what is no number.
+    """
+    found = _array(value)
+    if isinstance(found, Fault):
+        place = f" at [{', '.join(map(str, found.path))}]" if found.path else ""
+        raise Diagnostic("input", found.message + place, hint=found.hint)
+    return found
+
+
+def array_fault(value: Any) -> Fault | None:
+    """What keeps nested lists from being a tensor, or None."""
+    found = _array(value)
+    return found if isinstance(found, Fault) else None
+
+
+def _array(value: Any) -> np.ndarray | Fault:
+    import numpy as np
+
+    try:
+        array = np.array(value)
+    except (ValueError, RecursionError):
+        array = np.array(None)
+    if array.dtype.kind in "bif":
+        return array
+    if array.dtype.kind == "u":
+        return array.astype(np.float64)
+    # not numbers alone: non-finite ones as texts, whole ones that are too large, or something that is wrong
+    try:
+        return next(_faults(value, ()), None) or np.array(_numbers(value), dtype=np.float64)
+    except RecursionError:
+        return Fault((), f"nested more than {MAX_DIMENSIONS} deep")
+    except OverflowError:
+        return Fault((), "it holds a whole number that is too large for float64")
+
+
+def locate(text: str, path: tuple[int, ...], offset: int = 0) -> Span:
+    """Where in a JSON text of nested lists the item at ``path`` stands; ``offset`` is that of the text."""
+    decoder, position = json.JSONDecoder(), _skip(text, 0)
+    for index in path:
+        position = _skip(text, position + 1)
+        for _ in range(index):
+            _, position = decoder.raw_decode(text, position)
+            position = _skip(text, _skip(text, position) + 1)
+    return Span(offset + position, offset + decoder.raw_decode(text, position)[1])
+
+
+def _skip(text: str, position: int) -> int:
+    while position < len(text) and text[position] in " \t\n\r":
+        position += 1
+    return position
+
+
+def _faults(value: Any, path: tuple[int, ...]) -> Iterator[Fault]:
+    if isinstance(value, list | tuple):
+        if len(path) >= MAX_DIMENSIONS:
+            yield Fault(path, f"nested more than {MAX_DIMENSIONS} deep")
+        for position, item in enumerate(value):
+            yield from _faults(item, (*path, position))
+            if _shape(item) != _shape(value[0]):
+                yield Fault(
+                    (*path, position),
+                    f"a ragged list: item 0 {_described(value[0])}, item {position} {_described(item)}",
+                    "all rows of a tensor have one length",
+                )
+    elif isinstance(value, dict):
+        yield Fault(path, "a JSON object where a number is expected")
+    elif isinstance(value, str):
+        if value not in NONFINITE:
+            yield Fault(path, f"the text {json.dumps(value, ensure_ascii=False)} is not a number")
+    elif value is None:
+        yield Fault(path, "null is not a number")
+    elif not isinstance(value, int | float):
+        yield Fault(path, f"{value!r} is not a number")
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return (len(value), *(_shape(value[0]) if value else ())) if isinstance(value, list | tuple) else ()
+
+
+def _described(value: Any) -> str:
+    shape = _shape(value)
+    if not shape:
+        return "is a number"
+    return f"has length {shape[0]}" if len(shape) == 1 else f"has the shape {shape}"
+
+
+def _numbers(value: Any) -> Any:
+    """The same with each text for a non-finite number as that number, and each whole number as a float."""
+    if isinstance(value, list | tuple):
+        return [_numbers(item) for item in value]
+    return NONFINITE[value] if isinstance(value, str) else float(value)
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
