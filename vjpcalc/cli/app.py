@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from vjpcalc import __version__
+from vjpcalc.cli.ops import ops
 from vjpcalc.cli.vjp import vjp
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
 
@@ -43,6 +44,7 @@ def _app(
 
 
 app.command("vjp", rich_help_panel="Commands")(vjp)
+app.command("ops", rich_help_panel="Commands")(ops)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

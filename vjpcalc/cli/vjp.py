@@ -25,11 +25,12 @@ def vjp(
     ] = None,
 ) -> int:
     """Print each leaf's gradient Jᵀ·seed, next to an explicit check."""
+    made = make_job(job)  # before anything heavy: most errors are in what was typed
+
     from vjpcalc.backward import compute
     from vjpcalc.check import check as run_check
     from vjpcalc.report.vjp import vjp_report
 
-    made = make_job(job)
     with progress(report) as tell:
         result = run_check(compute(made), check.check, limit=check.check_limit, progress=tell)
     if out is not None:

@@ -38,7 +38,7 @@ class Step:
 
 
 class BranchFlip(Exception):
-    """A condition of the program came out otherwise than in the trace."""
+    """A condition of the program came out otherwise than in the trace; ``decision`` is None for a mask."""
 
     def __init__(self, decision: Any) -> None:
         self.decision = decision
@@ -93,6 +93,9 @@ class Replay:
                 taken = bool(value) if isinstance(decision.taken, bool) else value
                 if isinstance(decision.taken, bool) and taken != decision.taken:
                     raise BranchFlip(decision)
+        for node in self.targets:
+            if node.index in values and values[node.index].shape != node.shape:
+                raise BranchFlip(None)  # a mask selected other elements
         return self._join(lambda node: values.get(node.index, node.value))
 
     def complex_step(self, direction: np.ndarray) -> np.ndarray:

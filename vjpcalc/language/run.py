@@ -520,14 +520,15 @@ class Interpreter:
         if (found := HOST.get(name)) and (method or name not in METHODS_ONLY):
             return found(self, expression.span, *positional, **keywords)
         if expression.sign or name in SCALAR:
-            if all(map(is_number, positional)) and name in SCALAR and not keywords and positional:
+            enough = len(positional) > 1 or name not in ("min", "max")
+            if positional and enough and all(map(is_number, positional)) and name in SCALAR and not keywords:
                 return self.scalar(name, positional, expression)
-            tensors = any(isinstance(p, Node | list) or is_number(p) for p in positional)
+            tensors = any(isinstance(p, Node | list) for p in positional)
             if name in ("eq", "ne") and (None in positional or not tensors):
                 return SCALAR[name](*positional)
         if name == "getitem":
             return self.subscript(positional[0], positional[1], expression.span)
-        return self.call(name, positional, keywords, expression.span, expression)
+        return self.call(name, positional, keywords, expression.span, expression, "method" if method else "function")
 
     def scalar(self, name: str, operands: list[Any], expression: syntax.Apply) -> Any:
         try:
@@ -602,6 +603,7 @@ class Interpreter:
         keywords: Mapping[str, Any],
         span: Span | None,
         expression: syntax.Apply | None = None,
+        what: str = "function",
     ) -> Any:
         """Apply the operator of that name: a Node, or Fields."""
         if name in self.use:
@@ -610,7 +612,7 @@ class Interpreter:
         elif rows.lookup(name) or ((self.hidden or expression is None) and name in rows.REGISTRY):
             operator, arguments = rows.resolve(name, positional, keywords)
         else:
-            raise self.unknown(name, expression)
+            raise self.unknown(name, expression, what)
         arguments = {p.name: self.argument(operator, p, arguments[p.name], span) for p in operator.parameters}
         self.check_size(operator, arguments, span)
         if operator.kinks and self.engine.expands and not self.hidden:
@@ -621,7 +623,7 @@ class Interpreter:
             return self.expand(operator, arguments, span)
         return self.add(operator, arguments, self.compute(operator, arguments, expression), span)
 
-    def unknown(self, name: str, expression: syntax.Apply | None) -> Diagnostic:
+    def unknown(self, name: str, expression: syntax.Apply | None, what: str) -> Diagnostic:
         place = expression.name_span if expression else None
         if name in self.names:
             return Diagnostic(
@@ -635,7 +637,6 @@ class Interpreter:
                 hint=f"use {name.rstrip('_')}",
             )
         known = [*self.use, *(n for n in rows.REGISTRY if rows.lookup(n)), *HOST]
-        what = "method" if expression is not None and expression.method else "function"
         return Diagnostic("name", f"unknown {what} '{name}'" + did_you_mean(name, known), span=place,
                           hint="'vjpcalc ops' lists them all")  # fmt: skip
 

@@ -31,11 +31,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells; a cell may have several lines. ``rules`` draws a line between rows."""
+    """Rows of cells; a cell may have several lines. A line is drawn after every ``rules`` rows."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    rules: bool = True
+    rules: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 PRECISION = 6  # significant digits shown
 THRESHOLD = 200  # elements up to which a tensor is shown whole
-EDGE_ITEMS = (3, 2, 1)  # how many items at each edge an elided dimension keeps, the first that fits
+EDGE_ITEMS = (6, 5, 4, 3, 2, 1)  # how many items at each edge an elided dimension keeps, the first that fits
 
 
 def number(value: float, precision: int = PRECISION) -> str:
@@ -29,7 +29,7 @@ def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> 
             values, max_line_width=10**9, precision=precision, threshold=threshold, edgeitems=edge_items, floatmode="maxprec"
         )
 
-    whole = text(THRESHOLD, EDGE_ITEMS[0])
+    whole = text(THRESHOLD, 3)
     if width is None or _width(whole) <= width:
         return whole
     for edge_items in EDGE_ITEMS:

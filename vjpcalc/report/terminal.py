@@ -58,9 +58,9 @@ def _table(block: Table) -> Any:
     from rich import box
     from rich.table import Table as RichTable
 
-    table = RichTable(box=box.ROUNDED, show_lines=block.rules, border_style="dim", header_style="dim", pad_edge=True)
+    table = RichTable(box=box.ROUNDED, border_style="dim", header_style="dim", pad_edge=True)
     for header in block.headers:
         table.add_column(header, no_wrap=True, overflow="ellipsis")
-    for row in block.rows:
-        table.add_row(*(_text(cell) for cell in row))
+    for number, row in enumerate(block.rows, 1):
+        table.add_row(*(_text(cell) for cell in row), end_section=bool(block.rules) and number % block.rules == 0)
     return table

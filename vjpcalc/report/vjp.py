@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.report import numbers
-from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, line
+from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, line, plain_text
 
 if TYPE_CHECKING:
     from vjpcalc.backward import VJP
@@ -28,59 +29,70 @@ def vjp_report(vjp: VJP, *, precision: int = numbers.PRECISION, width: int | Non
 
 def _expression(vjp: VJP) -> list[Line]:
     lines = vjp.expression.split("\n")
-    names = list(vjp.outputs)
-    if names == ["out"] and len(lines) == 1:
+    if list(vjp.outputs) == ["out"] and len(lines) == 1:
         return [line(Text("out", "name"), " = ", Text(lines[0], "title"))]
     return [line(Text(text, "title")) for text in lines]
 
 
-def _matrices(values: list[Any], precision: int, room: int | None) -> list[str]:
-    return [numbers.tensor(value, precision, room) for value in values]
+def _label(name: str, tensor: Any) -> Cell:
+    """A tensor's name, its shape, and its dtype where that is not the usual one."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return (Text(name, "name"), Text(f"\n{numbers.shape(tensor.shape)}" + f"\n{dtype}" * (dtype != "float64"), "dim"))
+
+
+BORDERS = 3  # columns that a table's border and padding take for each cell, and one more
 
 
 def _forward(vjp: VJP, precision: int, width: int | None) -> Table:
-    room = None if width is None else max((width - 34) // 2, 12)
-    rows = []
-    for name, output in vjp.outputs.items():
-        value, seed = _matrices([output, vjp.seeds[name]], precision, room)
-        rows.append((Text(name, "name"), Text(_kind(output), "dim"), value, seed))
-    return Table(("output", "", "value", "seed v"), tuple(rows))
-
-
-def _kind(tensor: Any) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')}\n{numbers.shape(tensor.shape)}"
+    labels = {name: _label(name, output) for name, output in vjp.outputs.items()}
+    room = None if width is None else (width - _width(labels.values()) - 3 * BORDERS - 1) // 2
+    rows = [
+        (labels[name], numbers.tensor(output, precision, room), numbers.tensor(vjp.seeds[name], precision, room))
+        for name, output in vjp.outputs.items()
+    ]
+    return Table(("output", "value", "seed v"), tuple(rows))
 
 
 def _gradients(vjp: VJP, precision: int, width: int | None) -> Table:
-    witnesses = {} if vjp.check is None else dict(vjp.check.leaves)
-    shown = {name: leaf.jt_seed for name, leaf in witnesses.items() if leaf.jt_seed is not None}
-    room = None if width is None else max((width - 48) // 2, 8)
-    beside = all(_fits(value, precision, room) for value in (*vjp.gradients.values(), *shown.values()))
-    rows: list[tuple[Cell, ...]] = []
+    """Gradient and Jᵀ·v side by side where there is room for that, else one below the other."""
+    checks = {} if vjp.check is None else dict(vjp.check.leaves)
+    shown = {name: leaf.jt_seed for name, leaf in checks.items() if leaf.jt_seed is not None}
+    labels = {name: _label(name, gradient) for name, gradient in vjp.gradients.items()}
+    verdicts = {name: _cell(checks.get(name)) for name in vjp.gradients}
+    taken = _width(labels.values()) + _width(verdicts.values())
+    room = None if width is None else (width - taken - 4 * BORDERS - 1) // 2
+    if not shown:
+        wide = None if width is None else width - taken - 3 * BORDERS - 1
+        rows = [(labels[k], numbers.tensor(g, precision, wide), verdicts[k]) for k, g in vjp.gradients.items()]
+        return Table(("leaf", "gradient", "verdict"), tuple(rows))
+    if room is None or all(_fits(value, precision, room) for value in (*vjp.gradients.values(), *shown.values())):
+        beside = [
+            (labels[name], numbers.tensor(gradient, precision, room), _witness(shown.get(name), precision, room), verdicts[name])
+            for name, gradient in vjp.gradients.items()
+        ]
+        return Table(("leaf", "gradient (backward)", "Jᵀ·v (check)", "verdict"), tuple(beside))
+    wide = room * 2 - len("backward")
+    below = []
     for name, gradient in vjp.gradients.items():
-        label = (Text(name, "name"),)
-        kind = Text(_kind(gradient), "dim")
-        verdict = _cell(witnesses.get(name))
-        witness = shown.get(name)
-        if beside:
-            other: Cell = Text("–", "dim") if witness is None else numbers.tensor(witness, precision, room)
-            row: tuple[Cell, ...] = (label, kind, numbers.tensor(gradient, precision, room), other, verdict)
-            rows.append(row if shown else (*row[:3], verdict))
-        else:
-            wide = None if width is None else max(width - 48, 12)
-            parts = [Text("backward\n", "dim"), Text(numbers.tensor(gradient, precision, wide) + "\n")]
-            if witness is not None:
-                parts += [Text("Jᵀ·v\n", "dim"), Text(numbers.tensor(witness, precision, wide))]
-            rows.append((label, kind, tuple(parts), verdict))
-    if beside and shown:
-        return Table(("leaf", "", "gradient (backward)", "Jᵀ·v (check)", "verdict"), tuple(rows))
-    return Table(("leaf", "", "gradient", "verdict"), tuple(rows))
+        for title, matrix in (
+            ("backward", numbers.tensor(gradient, precision, wide)),
+            ("Jᵀ·v", _witness(shown.get(name), precision, wide)),
+        ):
+            first = title == "backward"
+            below.append((labels[name] if first else "", Text(title, "dim"), matrix, verdicts[name] if first else ""))
+    return Table(("leaf", "", "gradient", "verdict"), tuple(below), rules=2)
 
 
-def _fits(value: Any, precision: int, room: int | None) -> bool:
-    if room is None:
-        return True
-    return max(map(len, numbers.tensor(value, precision).split("\n"))) <= room
+def _witness(jt_seed: Any, precision: int, room: int | None) -> Cell:
+    return Text("–", "dim") if jt_seed is None else numbers.tensor(jt_seed, precision, room)
+
+
+def _width(cells: Iterable[Cell]) -> int:
+    return max(len(text) for cell in cells for text in plain_text(cell).split("\n"))
+
+
+def _fits(value: Any, precision: int, room: int) -> bool:
+    return max(map(len, numbers.tensor(value, precision).split("\n"))) <= max(room, 8)
 
 
 def _cell(leaf: LeafCheck | None) -> Cell:

@@ -1,0 +1,107 @@
+"""A text of the operator table in mathematical notation: ``g * (1 - y**2)`` becomes ``ȳ·(1 − y²)``.
+
+g is the cotangent of the output, so it is written ȳ; a parameter x's cotangent is x̄.
+"""
+
+from __future__ import annotations
+
+from vjpcalc.language import syntax
+from vjpcalc.language.run import row_program
+
+BAR = "\u0304"  # combining macron
+SUPERSCRIPTS = str.maketrans("0123456789-+nx", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿˣ")
+NAMES = {"g": "y" + BAR, "pi": "π", "inf": "∞", "alpha": "α", "beta": "β", "eps": "ε", "lambd": "λ"}
+FUNCTIONS = {"sqrt": "√", "sum": "Σ", "prod": "∏", "log": "ln"}
+SIGNS = {
+    "+": " + ", "-": " − ", "*": "·", "/": " / ", "@": " ", "<": " < ", "<=": " ≤ ", ">": " > ", ">=": " ≥ ",
+    "==": " = ", "!=": " ≠ ", "&": " and ", "|": " or ", "^": " xor ", "//": " // ", "%": " mod ",
+}  # fmt: skip
+PRECEDENCE = {"|": 1, "^": 1, "&": 2, "<": 3, "<=": 3, ">": 3, ">=": 3, "==": 3, "!=": 3,
+              "+": 4, "-": 4, "*": 5, "/": 5, "//": 5, "%": 5, "@": 5, "**": 7}  # fmt: skip
+ATOM = 9
+
+
+def mathematics(text: str) -> str:
+    """The text of a row (statements separated by ``;``) in mathematical notation."""
+    return "; ".join(_statement(statement) for statement in row_program(text).statements)
+
+
+def cotangent(parameter: str) -> str:
+    """``x̄`` for x; a longer name gets its bar over the first letter's place."""
+    return f"{parameter}{BAR}" if len(parameter) == 1 else f"{parameter[0]}{BAR}{parameter[1:]}"
+
+
+def _statement(statement: syntax.Statement) -> str:
+    if isinstance(statement, syntax.Evaluate):
+        return _print(statement.value)[0]
+    if isinstance(statement, syntax.Assign):
+        return f"{', '.join(statement.names)} = {_print(statement.value)[0]}"
+    return "…"
+
+
+def _print(expression: syntax.Expression) -> tuple[str, int]:
+    """The notation of an expression, and how tightly it binds."""
+    match expression:
+        case syntax.Literal(value):
+            said = "∞" if value == float("inf") else str(value)
+            return said.replace("-", "−"), ATOM if not said.startswith("-") else 6
+        case syntax.Name(name):
+            return NAMES.get(name, name), ATOM
+        case syntax.Items(items, is_list):
+            inner = ", ".join(_print(item)[0] for item in items)
+            return (f"[{inner}]" if is_list else f"({inner})"), ATOM
+        case syntax.Slice(start, stop, step):
+            parts = ["" if part is None else _print(part)[0] for part in (start, stop)]
+            return ":".join(parts) + (f":{_print(step)[0]}" if step is not None else ""), ATOM
+        case syntax.Member(base, name):
+            inner = _bracket(base, ATOM)
+            return (f"{inner}ᵀ" if name in ("T", "mT") else f"{inner}.{name}"), ATOM
+        case syntax.Choice(condition, yes, no):
+            return f"{_print(yes)[0]} if {_print(condition)[0]} else {_print(no)[0]}", 0
+        case syntax.Logical(sign, items):
+            return f" {sign} ".join(_bracket(item, 2) for item in items), 1
+        case syntax.Apply():
+            return _apply(expression)
+    raise AssertionError(expression)
+
+
+def _bracket(expression: syntax.Expression, tightness: int) -> str:
+    text, own = _print(expression)
+    return f"({text})" if own < tightness else text
+
+
+def _apply(call: syntax.Apply) -> tuple[str, int]:
+    name, arguments = call.function, call.arguments
+    if name == "getitem":
+        return f"{_bracket(arguments[0], ATOM)}[{_print(arguments[1])[0].strip('()')}]", ATOM
+    if name == "neg":
+        return f"−{_bracket(arguments[0], 5)}", 5
+    if name in ("not", "logical_not"):
+        return f"not {_bracket(arguments[0], 6)}", 3
+    if name == "pow" and call.sign:
+        exponent = _print(arguments[1])[0].replace("−", "-")
+        base = _bracket(arguments[0], ATOM)
+        if all(c in "0123456789-+n" for c in exponent):
+            return base + exponent.translate(SUPERSCRIPTS), 8
+        return f"{base}^{_bracket(arguments[1], 8)}", 7
+    if call.sign in SIGNS and len(arguments) == 2:
+        tightness = PRECEDENCE[call.sign]
+        left, right = _bracket(arguments[0], tightness), _bracket(arguments[1], tightness + 1)
+        return f"{left}{SIGNS[call.sign]}{right}", tightness
+    if name == "where" and len(arguments) == 3:
+        condition, yes, no = (_print(argument)[0] for argument in arguments)
+        return f"{{{yes} where {condition}, else {no}}}", ATOM
+    if name == "abs" and len(arguments) == 1:
+        return f"|{_print(arguments[0])[0]}|", ATOM
+    inner = [_print(argument)[0] for argument in arguments]
+    inner += [f"{key}={_print(value)[0]}" for key, value in call.keywords]
+    if name == "exp" and len(inner) == 1:
+        return (f"e^{_bracket(arguments[0], ATOM)}", 7)
+    if name == "inv" and len(inner) == 1:
+        return f"{_bracket(arguments[0], ATOM)}⁻¹", ATOM
+    if call.method:
+        return f"{_bracket(arguments[0], ATOM)}.{name}({', '.join(inner[1:])})", ATOM
+    function = FUNCTIONS.get(name, name)
+    if function == "√" and len(arguments) == 1:
+        return f"√{_bracket(arguments[0], ATOM)}", 8
+    return f"{function}({', '.join(inner)})", ATOM

@@ -1,0 +1,117 @@
+"""The operator table as a report: the whole list by family, and one row as a small reference page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from vjpcalc.operators.operator import Operator
+from vjpcalc.report.document import Blank, Block, Text, line
+from vjpcalc.report.mathematics import cotangent, mathematics
+
+LABEL = 12  # columns that the labels of a reference page take
+
+
+def ops_report(rows: Sequence[Operator]) -> list[Block]:
+    """Rows in the order of the table, under the names of their families."""
+    blocks: list[Block] = []
+    for family, members in groupby(rows, lambda row: row.family):
+        blocks += [line(Text(family, "title"))]
+        for row in members:
+            also = [*([f"infix {row.infix}"] if row.infix else []), *row.aliases]
+            blocks.append(line("  ", *_signature(row), Text("   " + ", ".join(also) if also else "", "dim")))
+        blocks.append(Blank())
+    count = len({row.name for row in rows})
+    blocks.append(line(Text(f"{count} operators; 'vjpcalc ops NAME' shows one, 'vjpcalc ops WORD' searches", "dim")))
+    return blocks
+
+
+def _signature(row: Operator) -> tuple[Text, ...]:
+    return Text(row.name, "name"), Text(f"({', '.join(map(str, row.parameters))})")
+
+
+def row_report(row: Operator) -> list[Block]:
+    """One row: what it is called, where it is defined, its rule, its kinks, an example."""
+    blocks: list[Block] = [line(*_signature(row), Text(f"   {row.family}", "dim"))]
+
+    def say(label: str, *lines: str | Text) -> None:
+        for number, text in enumerate(lines):
+            blocks.append(line(Text(f"  {label if number == 0 else '':<{LABEL}}", "dim"), text))
+
+    if row.infix:
+        say("infix", f"{row.parameters[0].name} {row.infix} {row.parameters[-1].name}")
+    if row.aliases:
+        say("aliases", ", ".join(row.aliases))
+    if row.domain:
+        say("domain", *_domain(row))
+    if row.formula:
+        say("formula", row.formula)
+    if row.fields:
+        say("returns", *(f".{name} = {text}" for name, text in row.fields.items()))
+    for parameter in row.tensors:
+        rule = row.vjp.get(parameter.name)
+        if rule is None:
+            continue
+        if rule.startswith('"'):
+            say("rule", f"{cotangent(parameter.name)}: {rule.strip(chr(34))}")
+        else:
+            say("rule", Text(f"{cotangent(parameter.name)} = {mathematics(rule)}", "title"), Text(f"g ↦ {rule}", "dim"))
+    if not row.vjp and not row.fields:
+        say("rule", "none: the result is a constant")
+    if row.kinks:
+        say("kinks", f"where {mathematics(row.kinks)}" + (f"; torch's choice: {row.convention}" if row.convention else ""))
+    if row.note:
+        say("note", row.note)
+    say("torch", row.torch)
+    say("reference", row.ref or f"numpy: {row.numpy}", *([f"numexpr: {row.numexpr}"] if row.numexpr else []))
+    if row.source:
+        say("source", row.source)
+    if row.example:
+        command, gradients = example(row)
+        say("example", Text(f"$ {command}", "name"), *gradients)
+    return blocks
+
+
+def _domain(row: Operator) -> list[str]:
+    if isinstance(row.domain, str):
+        return [f"{row.tensors[0].name} in {row.domain}" if row.domain[0] in "([" else row.domain]
+    return [f"{name} in {text}" if text[0] in "([" else f"{name} {text}" for name, text in row.domain.items()]
+
+
+def example(row: Operator) -> tuple[str, list[str]]:
+    """A row's example as a command for a shell, and the gradients that it prints."""
+    command, _, gradients = row.example.partition("->")
+    words = [f"{n}={shlex.quote(v)}" if (n := w.partition("=")[0]).isidentifier() and (v := w.partition("=")[2]) else shlex.quote(w)
+             for w in shlex.split(command)]  # fmt: skip
+    return "vjpcalc " + " ".join(words), [gradient.strip() for gradient in gradients.split(";")]
+
+
+def ops_document(rows: Sequence[Operator]) -> dict[str, Any]:
+    """The rows as JSON."""
+    return {
+        "format_version": "1.0",
+        "operators": [
+            {
+                "name": row.name,
+                "signature": row.signature,
+                "family": row.family,
+                "aliases": list(row.aliases),
+                "infix": row.infix,
+                "domain": row.domain or None if isinstance(row.domain, str) else dict(row.domain),
+                "vjp": {name: rule for name, rule in row.vjp.items() if not rule.startswith('"')},
+                "vjp_prose": {name: rule.strip('"') for name, rule in row.vjp.items() if rule.startswith('"')},
+                "fields": dict(row.fields),
+                "kinks": row.kinks or None,
+                "convention": row.convention or None,
+                "note": row.note or None,
+                "torch": row.torch,
+                "reference": row.ref or row.numpy,
+                "numexpr": row.numexpr or None,
+                "source": row.source or None,
+                "example": row.example or None,
+            }
+            for row in rows
+        ],
+    }
