@@ -12,10 +12,11 @@ from vjpcalc.cli.options import ReportOptions
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, did_you_mean
 
 if TYPE_CHECKING:
-    from vjpcalc.backward import VJP
+    from vjpcalc.backward import VJP, Job
     from vjpcalc.report.document import Block
 
 FORMATS = ("table", "plain", "json", "jsonl")
+ONLY_FORMATS = ("json", "jsonl", "csv", "tsv")  # of --only
 
 
 def chosen_format(options: ReportOptions) -> str:
@@ -54,6 +55,44 @@ def emit(
 
         terminal = console(sys.stdout, color=False if options.no_color else None)
         show(report(terminal.width), terminal)
+    sys.stdout.flush()
+
+
+def only_leaf(name: str, job: Job, options: ReportOptions) -> str:
+    """The leaf that ``--only`` names. Raises Diagnostic: (input) where there is none, (usage) for a format."""
+    leaves = job.leaves
+    if name not in leaves:
+        hint = f"the {'leaf is' if len(leaves) == 1 else 'leaves are'} {', '.join(leaves)}"
+        if name in job.inputs:
+            raise Diagnostic("input", f"--only: '{name}' is a constant, it has no gradient", hint=hint)
+        raise Diagnostic("input", f"--only: there is no leaf '{name}'" + did_you_mean(name, leaves), hint=hint)
+    if options.format not in (None, *ONLY_FORMATS):
+        raise Diagnostic(
+            "usage",
+            f"--only prints {', '.join(ONLY_FORMATS)}, not '{options.format}'",
+            hint="without --only there is a report of all gradients",
+        )
+    return name
+
+
+def emit_only(options: ReportOptions, result: VJP, leaf: str) -> None:
+    """Write one gradient to standard output, as a JSON array or as text; to stderr, what the check has against it."""
+    from vjpcalc.tensors.encode import to_list
+    from vjpcalc.tensors.formats import table_text
+
+    verdict = result.check.leaves.get(leaf) if result.check is not None else None
+    if verdict is not None and verdict.reason:
+        print(f"check {verdict.status}: {verdict.reason}", file=sys.stderr)
+    if options.quiet:
+        return
+    gradient = result.gradients[leaf]
+    if options.format in ("csv", "tsv"):
+        sys.stdout.write(table_text(leaf, gradient, "," if options.format == "csv" else "\t"))
+    else:
+        from vjpcalc.report.json import dumps
+        from vjpcalc.tensors.dtypes import to_numpy
+
+        sys.stdout.write(dumps(to_list(to_numpy(gradient))) + "\n")
     sys.stdout.flush()
 
 

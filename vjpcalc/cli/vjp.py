@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vjpcalc.cli.options import OUTPUT, CheckOptions, JobOptions, ReportOptions, make_job, takes
-from vjpcalc.cli.streams import check_status, emit, progress
+from vjpcalc.cli.streams import check_status, emit, emit_only, only_leaf, progress
 
 
 @takes(job=JobOptions, check=CheckOptions, report=ReportOptions)
@@ -26,6 +26,12 @@ def vjp(
 ) -> int:
     """Print each leaf's gradient Jᵀ·seed, next to an explicit check."""
     made = make_job(job)  # before anything heavy: most errors are in what was typed
+    leaf = None if only is None else only_leaf(only, made, report)
+    wanted = made.leaves if leaf is None else (leaf,)
+    if out is not None:
+        from vjpcalc.tensors.formats import check_target
+
+        check_target(out, wanted)  # before a long computation
 
     from vjpcalc.backward import compute
     from vjpcalc.check import check as run_check
@@ -36,6 +42,9 @@ def vjp(
     if out is not None:
         from vjpcalc.tensors.formats import write
 
-        write(out, result.gradients)
+        write(out, {name: result.gradients[name] for name in wanted})
+    if leaf is not None:
+        emit_only(report, result, leaf)
+        return check_status(result, strict=check.strict)
     emit(report, result.to_dict, lambda width: vjp_report(result, precision=report.precision, width=width))
     return check_status(result, strict=check.strict)

@@ -226,7 +226,8 @@ def _write_npy(stream: IO[bytes], arrays: Arrays) -> None:
 def _read_npz(path: Path, choose: Choose) -> Loaded:
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as archive:
+    # opened here: numpy.load leaves a damaged file open
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it is no archive")
         key = choose(archive.files)
@@ -390,19 +391,27 @@ def _is_number(text: str) -> bool:
 def _table_writer(delimiter: str) -> Callable[[IO[bytes], Arrays], None]:
     def write_table(stream: IO[bytes], arrays: Arrays) -> None:
         ((name, array),) = arrays.items()
-        values = to_numpy(array)
-        if values.ndim > 2 or values.size == 0:
-            what = "at most two dimensions" if values.ndim > 2 else "no empty tensor"
-            raise Diagnostic(
-                "input",
-                f"a table holds {what}, and '{name}' has the shape {tuple(values.shape)}",
-                hint="use .npy, .npz, .pt, .safetensors or .json",
-            )
-        values = encode.shortest(values) if values.dtype.kind == "f" else values.astype("int64")
-        rows = values.reshape(-1, 1) if values.ndim < 2 else values
-        stream.write("".join(delimiter.join(map(repr, row)) + "\n" for row in rows.tolist()).encode())
+        stream.write(table_text(name, array, delimiter).encode())
 
     return write_table
+
+
+def table_text(name: str, array: Any, delimiter: str) -> str:
+    """An array of at most two dimensions as lines of numbers, one line a row; a 1-D array is a column.
+
+    Raises Diagnostic (input) where it has more dimensions, or no element.
+    """
+    values = to_numpy(array)
+    if values.ndim > 2 or values.size == 0:
+        what = "at most two dimensions" if values.ndim > 2 else "no empty tensor"
+        raise Diagnostic(
+            "input",
+            f"a table holds {what}, and '{name}' has the shape {tuple(values.shape)}",
+            hint="use .npy, .npz, .pt, .safetensors or .json",
+        )
+    values = encode.shortest(values) if values.dtype.kind == "f" else values.astype("int64")
+    rows = values.reshape(-1, 1) if values.ndim < 2 else values
+    return "".join(delimiter.join(map(repr, row)) + "\n" for row in rows.tolist())
 
 
 # ---- the formats -------------------------------------------------------------------------------------------
