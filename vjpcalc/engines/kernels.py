@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
 
@@ -18,12 +20,267 @@ def power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return sign * np.power(np.where(flip, -a, a), b)
 
 
-def restore(g: np.ndarray, x: np.ndarray, dim: tuple[int, ...] | None, keepdim: bool) -> np.ndarray:
+def fmod(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a - n·b, exactly, for the whole number n = a/b rounded toward 0."""
+    return _modulo(np.fmod, a, b)
+
+
+def remainder(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a - n·b, exactly, for the whole number n = a/b rounded down."""
+    return _modulo(np.remainder, a, b)
+
+
+def _modulo(kernel: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    value = kernel(np.real(a), np.real(b))
+    if not (np.iscomplexobj(a) or np.iscomplexobj(b)):
+        return value
+    n = np.round((np.real(a) - value) / np.real(b))
+    return value + 1j * (np.imag(a) - n * np.imag(b))
+
+
+# ---- special functions: analytic for complex arguments, as SciPy's are not -----------------------------------------
+
+
+def zeta(s: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Hurwitz's zeta, the sum of (q + k)^-s over k = 0, 1, …, for s > 1, by Euler and Maclaurin (DLMF 25.11.28)."""
+    s, q = np.broadcast_arrays(s, q)
+    lowest = float(np.min(q.real, initial=20.0))
+    shift = int(np.clip(np.ceil(20 - lowest), 0, 10_000))
+    total = np.zeros(q.shape, np.result_type(s, q))
+    for k in range(shift):
+        total = total + power(q + k, -s)
+    q = q + shift
+    total = total + power(q, 1 - s) / (s - 1) + power(q, -s) / 2
+    factor = s / 2  # s (s + 1) … (s + 2j - 2) / (2j)!
+    for j, bernoulli in enumerate((1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6), 1):
+        total = total + bernoulli * factor * power(q, 1 - s - 2 * j)
+        factor = factor * (s + 2 * j - 1) * (s + 2 * j) / ((2 * j + 1) * (2 * j + 2))
+    return total
+
+
+def polygamma(n: int, x: np.ndarray) -> np.ndarray:
+    import scipy.special
+
+    if n == 0:
+        return scipy.special.psi(x)
+    return (-1.0) ** (n + 1) * float(scipy.special.factorial(n)) * zeta(np.float64(n + 1), x)
+
+
+def i0(x: np.ndarray) -> np.ndarray:
+    return _bessel(0, x, scaled=False)
+
+
+def i1(x: np.ndarray) -> np.ndarray:
+    return _bessel(1, x, scaled=False)
+
+
+def i0e(x: np.ndarray) -> np.ndarray:
+    return _bessel(0, x, scaled=True)
+
+
+def i1e(x: np.ndarray) -> np.ndarray:
+    return _bessel(1, x, scaled=True)
+
+
+def _bessel(order: int, x: np.ndarray, scaled: bool) -> np.ndarray:
+    """I_order(x), times exp(-|x|) where ``scaled``: its power series, and for |x| > 30 the asymptotic one (DLMF 10.40.1)."""
+    x = np.asarray(x)
+    z = np.where(x.real < 0, -x, x)
+    small = np.where(np.abs(z) > 30, 1.0, z)
+    term = total = (small / 2) ** order
+    for k in range(1, 80):
+        term = term * (small / 2) ** 2 / (k * (k + order))
+        total = total + term
+    large = np.where(np.abs(z) > 30, z, 100.0)
+    term = series = 1 / np.sqrt(2 * np.pi * large)
+    for k in range(1, 31):
+        term = term * -(4 * order**2 - (2 * k - 1) ** 2) / (8 * k * large)
+        series = series + term
+    if scaled:
+        total = total * np.exp(-small)
+    else:
+        series = series * np.exp(large)
+    sign = np.where((x.real < 0) & (order == 1), -1.0, 1.0)
+    return sign * np.where(np.abs(z) > 30, series, total)
+
+
+# ---- reductions ------------------------------------------------------------------------------------------------------
+
+Dim = int | tuple[int, ...] | None
+
+
+def _axes(x: np.ndarray, dim: Dim) -> tuple[int, ...]:
+    """The dimensions to reduce: all of them for None and for (), as in torch."""
+    if dim is None or dim == () or x.ndim == 0:
+        return tuple(range(x.ndim))
+    return (dim,) if isinstance(dim, int) else dim
+
+
+def restore(g: np.ndarray, x: np.ndarray, dim: Dim, keepdim: bool) -> np.ndarray:
     """g with the dimensions of x that a reduction took away put back with size 1."""
-    if keepdim:
+    return g if keepdim else np.expand_dims(g, _axes(x, dim))
+
+
+def total(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
+    return np.sum(x, axis=_axes(x, dim), keepdims=keepdim)
+
+
+def prod(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
+    return np.prod(x, axis=_axes(x, dim), keepdims=keepdim)
+
+
+def any_(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
+    return np.any(x, axis=_axes(x, dim), keepdims=keepdim)
+
+
+def all_(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
+    return np.all(x, axis=_axes(x, dim), keepdims=keepdim)
+
+
+def _lines(x: np.ndarray, dim: Dim) -> np.ndarray:
+    """x with the dimensions to reduce joined into one, the last."""
+    axes = _axes(x, dim)
+    return np.moveaxis(x, axes, range(-len(axes), 0)).reshape(*(n for i, n in enumerate(x.shape) if i not in axes), -1)
+
+
+def _choose(x: np.ndarray, dim: Dim, keepdim: bool, place: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """One element of each line: the one whose place ``place`` finds from the real parts."""
+    axes = _axes(x, dim)
+    if x.size == 0 and any(x.shape[axis] == 0 for axis in axes):
+        raise ValueError("there is no element to choose from")
+    lines = _lines(x, dim) if x.size else np.zeros([*(n for i, n in enumerate(x.shape) if i not in axes), 1])
+    chosen = np.take_along_axis(lines, np.asarray(place(lines.real))[..., None], axis=-1)[..., 0]
+    return np.expand_dims(chosen, axes) if keepdim else chosen
+
+
+def amax(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
+    return _choose(x, dim, keepdim, lambda lines: np.argmax(lines, axis=-1))
+
+
+def amin(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
+    return _choose(x, dim, keepdim, lambda lines: np.argmin(lines, axis=-1))
+
+
+def argmax(x: np.ndarray, dim: int | None = None, keepdim: bool = False) -> np.ndarray:
+    return np.argmax(x, axis=dim, keepdims=keepdim) if x.ndim else np.zeros((), int)
+
+
+def argmin(x: np.ndarray, dim: int | None = None, keepdim: bool = False) -> np.ndarray:
+    return np.argmin(x, axis=dim, keepdims=keepdim) if x.ndim else np.zeros((), int)
+
+
+def _middle(lines: np.ndarray) -> np.ndarray:
+    """The place of the median, the lower of two; of a NaN where there is one."""
+    order = np.argsort(lines, axis=-1, kind="stable")
+    place = np.where(np.isnan(lines).any(axis=-1), -1, (lines.shape[-1] - 1) // 2)
+    return np.take_along_axis(order, place[..., None], axis=-1)[..., 0]
+
+
+def _middle_number(lines: np.ndarray) -> np.ndarray:
+    """The place of the median of those that are not NaN."""
+    order = np.argsort(lines, axis=-1, kind="stable")
+    place = np.maximum((~np.isnan(lines)).sum(axis=-1) - 1, 0) // 2
+    return np.take_along_axis(order, place[..., None], axis=-1)[..., 0]
+
+
+def median(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
+    return _choose(x, dim, keepdim, _middle)
+
+
+def nanmedian(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
+    return _choose(x, dim, keepdim, _middle_number)
+
+
+def median_indices(x: np.ndarray, dim: int, keepdim: bool) -> np.ndarray:
+    found = _middle(np.moveaxis(x, dim, -1)) if x.ndim else np.zeros((), int)
+    return np.expand_dims(found, _axes(x, dim)) if keepdim else found
+
+
+def nanmedian_indices(x: np.ndarray, dim: int, keepdim: bool) -> np.ndarray:
+    found = _middle_number(np.moveaxis(x, dim, -1)) if x.ndim else np.zeros((), int)
+    return np.expand_dims(found, _axes(x, dim)) if keepdim else found
+
+
+def quantile(x: np.ndarray, q: float, dim: Dim = None, keepdim: bool = False, interpolation: str = "linear") -> np.ndarray:
+    place = q * (_lines(x, dim).shape[-1] - 1)
+    low, high = int(np.floor(place)), int(np.ceil(place))
+    nearest = int(np.round(place))
+    low, high = {"lower": (low, low), "higher": (high, high), "nearest": (nearest, nearest)}.get(interpolation, (low, high))
+    weight = 0.5 if interpolation == "midpoint" else place - low
+    a, b = (_choose(x, dim, keepdim, lambda lines, n=n: np.argsort(lines, axis=-1, kind="stable")[..., n]) for n in (low, high))
+    return a + weight * (b - a) if low != high else a
+
+
+def prod_of_others(x: np.ndarray, dim: Dim) -> np.ndarray:
+    """For each element the product of all others in its line."""
+    axes = _axes(x, dim)
+    lines = _lines(x, dim)
+    ones = np.ones_like(lines[..., :1])
+    before = np.cumprod(np.concatenate([ones, lines[..., :-1]], axis=-1), axis=-1)
+    after = np.cumprod(np.concatenate([ones, lines[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
+    joined = (before * after).reshape([n for i, n in enumerate(x.shape) if i not in axes] + [x.shape[i] for i in axes])
+    return np.moveaxis(joined, range(-len(axes), 0), axes)
+
+
+# ---- scans -----------------------------------------------------------------------------------------------------------
+
+
+def cumsum(x: np.ndarray, dim: int) -> np.ndarray:
+    return np.cumsum(x, axis=dim) if x.ndim else x
+
+
+def cumprod(x: np.ndarray, dim: int) -> np.ndarray:
+    return np.cumprod(x, axis=dim) if x.ndim else x
+
+
+def cumprod_rule(g: np.ndarray, x: np.ndarray, dim: int) -> np.ndarray:
+    """Σ_{k≥i} g_k · (the product of x_0 … x_k without x_i), for each i."""
+    if x.ndim == 0:
         return g
-    axes = range(x.ndim) if dim is None else dim
-    return np.expand_dims(g, tuple(axes)) if x.ndim else g
+    g, lines = np.moveaxis(g, dim, -1), np.moveaxis(x, dim, -1)
+    found = np.zeros_like(g)
+    for i in range(lines.shape[-1]):
+        others = lines.copy()
+        others[..., i] = 1
+        found[..., i] = np.sum((g * np.cumprod(others, axis=-1))[..., i:], axis=-1)
+    return np.moveaxis(found, -1, dim)
+
+
+def cummax_indices(x: np.ndarray, dim: int) -> np.ndarray:
+    return _running(np.maximum, x, dim)
+
+
+def cummin_indices(x: np.ndarray, dim: int) -> np.ndarray:
+    return _running(np.minimum, x, dim)
+
+
+def _running(kernel: np.ufunc, x: np.ndarray, dim: int) -> np.ndarray:
+    """The place of the extremum so far: the last one of several."""
+    if x.ndim == 0:
+        return np.zeros((), int)
+    lines = np.moveaxis(x.real, dim, -1)
+    reached = (lines == kernel.accumulate(lines, axis=-1)) | np.isnan(lines)
+    return np.moveaxis(np.maximum.accumulate(np.where(reached, np.arange(lines.shape[-1]), 0), axis=-1), -1, dim)
+
+
+def cummax(x: np.ndarray, dim: int) -> np.ndarray:
+    return np.take_along_axis(x, cummax_indices(x, dim), axis=dim) if x.ndim else x
+
+
+def cummin(x: np.ndarray, dim: int) -> np.ndarray:
+    return np.take_along_axis(x, cummin_indices(x, dim), axis=dim) if x.ndim else x
+
+
+def logcumsumexp(x: np.ndarray, dim: int) -> np.ndarray:
+    if x.ndim == 0:
+        return x
+    lines = np.moveaxis(np.array(x), dim, -1)
+    for k in range(1, lines.shape[-1]):
+        a, b = lines[..., k - 1], lines[..., k]
+        high, low = np.where(a.real > b.real, a, b), np.where(a.real > b.real, b, a)
+        apart = np.where(np.isinf(high.real) & (high.real == low.real), 0, low - high)
+        lines[..., k] = high + np.log1p(np.exp(apart))
+    return np.moveaxis(lines, -1, dim)
 
 
 # ---- elements moved and chosen ---------------------------------------------------------------------------------------
@@ -214,3 +471,189 @@ def one_hot(x: np.ndarray, num_classes: int) -> np.ndarray:
     if (x < 0).any() or (x >= classes).any():
         raise ValueError(f"class numbers go from 0 to {classes - 1}")
     return np.eye(classes, dtype=np.int64)[x]
+
+
+# ---- linear algebra: analytic algorithms, so that a complex step goes through (transposes, never conjugates) --------
+
+
+def _labels(equation: str, ndims: list[int]) -> tuple[list[list[int]], list[int]]:
+    """The dimensions of each operand and of the result of an einsum as numbers, ellipses spelled out."""
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    letters = sorted(set(inputs) - set(".,"))
+    number = {letter: position for position, letter in enumerate(letters)}
+    widths = [ndim - len(term.replace("...", "")) for term, ndim in zip(terms, ndims, strict=True)]
+    widest = max([width for term, width in zip(terms, widths, strict=True) if "..." in term], default=0)
+    dots = [len(letters) + i for i in range(widest)]
+
+    def numbered(term: str, width: int) -> list[int]:
+        before, found, after = term.partition("...")
+        middle = dots[widest - width :] if found else []
+        return [number[c] for c in before] + middle + [number[c] for c in after]
+
+    if not arrow:
+        output = "..." + "".join(letter for letter in letters if inputs.count(letter) == 1)
+    return [numbered(t, w) for t, w in zip(terms, widths, strict=True)], numbered(output, widest)
+
+
+def _cotangent(g: np.ndarray, arrays: tuple, labels: list[list[int]], output: list[int], i: int) -> np.ndarray:
+    """What operand i of an einsum receives: the einsum of g and the other operands."""
+    fresh = 1 + max([label for term in [*labels, output] for label in term], default=0)
+    operands: list = [g, output]
+    for j, (array, term) in enumerate(zip(arrays, labels, strict=True)):
+        if j != i:
+            operands += [array, term]
+    known = {label for term in operands[1::2] for label in term}
+    target: list[int] = []
+    for size, label in zip(arrays[i].shape, labels[i], strict=True):
+        if label in target:  # a diagonal: the rest of it is 0
+            operands += [np.eye(size), [label, fresh]]
+            label, fresh = fresh, fresh + 1
+        elif label not in known:  # summed over in this operand alone
+            operands += [np.ones(size), [label]]
+        target.append(label)
+    return np.einsum(*operands, target)
+
+
+def einsum_cotangent(g: np.ndarray, operands: tuple, equation: str, i: int) -> np.ndarray:
+    labels, output = _labels(equation, [operand.ndim for operand in operands])
+    return _cotangent(g, operands, labels, output, i)
+
+
+def tensordot_cotangent(g: np.ndarray, a: np.ndarray, b: np.ndarray, dims: object, which: int) -> np.ndarray:
+    if isinstance(dims, int):
+        pairs = [(a.ndim - dims + k, k) for k in range(dims)]
+    else:
+        left, right = ([part] if isinstance(part, int) else list(part) for part in dims)  # type: ignore[attr-defined]
+        pairs = [(p % a.ndim, q % b.ndim) for p, q in zip(left, right, strict=True)]
+    of_a, of_b = list(range(a.ndim)), list(range(a.ndim, a.ndim + b.ndim))
+    for p, q in pairs:
+        of_b[q] = of_a[p]
+    output = [n for n in of_a if n not in of_b] + [n for n in of_b if n not in of_a]
+    return _cotangent(g, (a, b), [of_a, of_b], output, which)
+
+
+def diag_embed(x: np.ndarray, offset: int, dim1: int, dim2: int) -> np.ndarray:
+    size = x.shape[-1] + abs(offset)
+    y = np.zeros((*x.shape[:-1], size, size), x.dtype)
+    steps = np.arange(x.shape[-1])
+    y[..., steps + max(-offset, 0), steps + max(offset, 0)] = x
+    return np.moveaxis(y, (-2, -1), (dim1, dim2))
+
+
+def block_diag(*tensors: np.ndarray) -> np.ndarray:
+    blocks = [np.atleast_2d(tensor) for tensor in tensors]
+    y = np.zeros(np.sum([block.shape for block in blocks], axis=0), np.result_type(*blocks))
+    m = n = 0
+    for block in blocks:
+        y[m : m + block.shape[0], n : n + block.shape[1]] = block
+        m, n = m + block.shape[0], n + block.shape[1]
+    return y
+
+
+def solve(a: np.ndarray, b: np.ndarray, left: bool) -> np.ndarray:
+    """torch's solve: b is a vector, or a batch of them, if it has one dimension or the batch and size of a."""
+    if not left:
+        return np.swapaxes(np.linalg.solve(np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2)), -1, -2)
+    if b.ndim == 1 or b.shape == a.shape[:-1]:
+        return np.linalg.solve(a, b[..., None])[..., 0]
+    return np.linalg.solve(a, b)
+
+
+def solve_triangular(a: np.ndarray, b: np.ndarray, upper: bool, left: bool, unitriangular: bool) -> np.ndarray:
+    a = np.triu(a) if upper else np.tril(a)
+    if unitriangular:
+        eye = np.eye(a.shape[-1])
+        a = a * (1 - eye) + eye
+    if not left:
+        return np.swapaxes(np.linalg.solve(np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2)), -1, -2)
+    return np.linalg.solve(a, b)
+
+
+def qr(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Q and R of a complex matrix with QᵀQ = 1 (m ≥ n, full rank): Gram and Schmidt, orthogonalized twice."""
+    q = np.array(x)
+    n = x.shape[-1]
+    r = np.zeros((*x.shape[:-2], n, n), x.dtype)
+    for j in range(n):
+        for _ in range(2):
+            part = np.einsum("...mk,...m->...k", q[..., :j], q[..., j])
+            r[..., :j, j] += part
+            q[..., j] -= np.einsum("...mk,...k->...m", q[..., :j], part)
+        r[..., j, j] = np.sqrt(np.sum(q[..., j] ** 2, axis=-1))
+        q[..., j] /= r[..., j, j][..., None]
+    return q, r
+
+
+def pinv(x: np.ndarray) -> np.ndarray:
+    """The pseudo-inverse of a matrix of full rank."""
+    if not np.iscomplexobj(x):
+        return np.linalg.pinv(x)
+    if x.shape[-2] < x.shape[-1]:
+        return np.swapaxes(pinv(np.swapaxes(x, -1, -2)), -1, -2)
+    q, r = qr(x)
+    return np.linalg.solve(r, np.swapaxes(q, -1, -2))
+
+
+def cofactors(x: np.ndarray) -> np.ndarray:
+    """The derivative of det(x), of a singular matrix too."""
+    u, s, vh = np.linalg.svd(x)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    n = s.shape[-1]
+    others = np.stack([np.prod(np.delete(s, i, axis=-1), axis=-1) for i in range(n)], axis=-1) if n else s
+    return sign[..., None, None] * (u * others[..., None, :]) @ vh
+
+
+def logabsdet(x: np.ndarray) -> np.ndarray:
+    sign, value = np.linalg.slogdet(x)
+    return value + 1j * (sign.imag / sign.real) if np.iscomplexobj(x) else value
+
+
+def slogdet_sign(x: np.ndarray) -> np.ndarray:
+    return np.linalg.slogdet(x.real)[0]
+
+
+def logdet(x: np.ndarray) -> np.ndarray:
+    return np.where(slogdet_sign(x) < 0, np.nan, logabsdet(x))
+
+
+def matrix_exp(x: np.ndarray) -> np.ndarray:
+    """Taylor's series of x/2ⁿ, squared n times (scaling and squaring)."""
+    size = np.max(np.abs(x.real).sum(axis=-1), initial=0.0)
+    halvings = max(0, int(np.ceil(np.log2(size))) + 2) if 0 < size < np.inf else 0
+    x = x / 2.0**halvings
+    term = total = np.broadcast_to(np.eye(x.shape[-1]), x.shape)
+    for k in range(1, 18):
+        term = term @ x / k
+        total = total + term
+    for _ in range(halvings):
+        total = total @ total
+    return total
+
+
+def cholesky(x: np.ndarray) -> np.ndarray:
+    """The lower factor: L Lᵀ = x, column by column."""
+    if not np.iscomplexobj(x):
+        return np.linalg.cholesky(x)
+    y = np.zeros_like(x)
+    for j in range(x.shape[-1]):
+        y[..., j, j] = np.sqrt(x[..., j, j] - np.sum(y[..., j, :j] ** 2, axis=-1))
+        below = x[..., j + 1 :, j] - np.einsum("...ik,...k->...i", y[..., j + 1 :, :j], y[..., j, :j])
+        y[..., j + 1 :, j] = below / y[..., j, j][..., None]
+    return y
+
+
+def eigenvectors(x: np.ndarray, UPLO: str) -> np.ndarray:
+    return np.linalg.eigh(x, UPLO)[1]
+
+
+def svdvals(x: np.ndarray) -> np.ndarray:
+    return np.linalg.svd(x, compute_uv=False)
+
+
+def left_vectors(x: np.ndarray) -> np.ndarray:
+    return np.linalg.svd(x, full_matrices=False)[0]
+
+
+def right_vectors(x: np.ndarray) -> np.ndarray:
+    return np.linalg.svd(x, full_matrices=False)[2]

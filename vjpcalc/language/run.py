@@ -693,22 +693,29 @@ class Interpreter:
         return child
 
     def note_kinks(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> None:
-        scope = self.scope(arguments)
-        mask = scope.block_result(row_program(operator.kinks).statements)
+        mask = self.aside(operator.kinks, arguments)
         if isinstance(mask, Node) and mask.value.any():
             self.trace.kinks.append(Kink(operator, mask.value, tuple(nodes_in(tuple(arguments.values()))), span))
+
+    def aside(self, text: str, arguments: Mapping[str, Any]) -> Any:
+        """The value of a row's text that is no part of the program: it leaves nothing behind in the trace."""
+        nodes, decisions = len(self.trace.nodes), len(self.trace.decisions)
+        try:
+            return self.scope(arguments).block_result(row_program(text).statements)
+        finally:
+            del self.trace.nodes[nodes:], self.trace.decisions[decisions:]
 
     def check_size(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> None:
         self.step(span or Span(0, 0))
         elements, shape = 0, None
-        if operator.kind == "elementwise" or (operator.kind == "composed" and not operator.options):
+        if operator.size:
+            size = self.aside(operator.size, arguments)
+            elements, shape = (numel(size), size) if isinstance(size, tuple) else (size, None)
+        elif operator.kind == "elementwise" or (operator.kind == "composed" and not operator.options):
             shapes = [node.shape for node in nodes_in(tuple(arguments.values()))]
             if len(shapes) > 1:
                 shape = broadcast(shapes, operator)
                 elements = numel(shape)
-        elif operator.size:
-            size = self.scope(arguments).block_result(row_program(operator.size).statements)
-            elements, shape = (numel(size), size) if isinstance(size, tuple) else (size, None)
         if elements > self.limits.max_elements:
             raise self.too_large(operator.name, shape or (elements,))
 
