@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 (imported only once there is something to compute)
 
-from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
+from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
 from vjpcalc.engines.engine import Limits
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.language.run import Node, Trace, run
@@ -17,9 +17,6 @@ from vjpcalc.operators.operator import Operator
 
 if TYPE_CHECKING:
     from vjpcalc.check import Check
-
-FORMAT_VERSION = "1.0"
-
 
 @dataclass(frozen=True, eq=False)
 class Job:

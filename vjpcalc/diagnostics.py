@@ -9,6 +9,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
+
+FORMAT_VERSION = "1.0"  # of every JSON document that vjpcalc writes
 
 
 class ExitStatus(IntEnum):
@@ -100,6 +103,21 @@ class Diagnostic(Exception):
         if self.span is None or self.source is None:
             return None, None
         return self.source.position(self.span.start)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document of an error: ``code`` is the exit status, ``line`` and ``column`` count from 1."""
+        line, column = self.position
+        return {
+            "format_version": FORMAT_VERSION,
+            "error": {
+                "code": int(self.status),
+                "kind": self.kind,
+                "message": self.message,
+                "hint": self.hint,
+                "line": line,
+                "column": column,
+            },
+        }
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

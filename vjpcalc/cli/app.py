@@ -141,9 +141,9 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
         if command:
             diagnostic.hint = f"did you mean the command 'vjpcalc {command}'?"
     if any(word in ("--json", "--format=json", "--format=jsonl") for word in given) or _follows(given, "--format", "json"):
-        from vjpcalc.report.json import dumps, error_document
+        from vjpcalc.report.json import dumps
 
-        sys.stdout.write(dumps(error_document(diagnostic)) + "\n")
+        sys.stdout.write(dumps(diagnostic.to_dict()) + "\n")
         sys.stdout.flush()
     print(_coloured(render(diagnostic)), file=sys.stderr)
 

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from vjpcalc.diagnostics import Diagnostic
-
-FORMAT_VERSION = "1.0"
-
-
-def dumps(document: Any) -> str:
-    """Strict JSON text on one line, never NaN."""
-    return json.dumps(document, ensure_ascii=False, allow_nan=False)
+from vjpcalc.tensors.encode import dumps as dumps
 
 
 def pretty(document: Any, indent: int = 0) -> str:
@@ -22,19 +14,3 @@ def pretty(document: Any, indent: int = 0) -> str:
     margin = " " * (indent + 2)
     items = [f"{margin}{dumps(key)}: {pretty(value, indent + 2)}" for key, value in document.items()]
     return "{\n" + ",\n".join(items) + "\n" + " " * indent + "}"
-
-
-def error_document(diagnostic: Diagnostic) -> dict[str, Any]:
-    """An error as section 4 of the format says: ``code`` is the exit status."""
-    line, column = diagnostic.position
-    return {
-        "format_version": FORMAT_VERSION,
-        "error": {
-            "code": int(diagnostic.status),
-            "kind": diagnostic.kind,
-            "message": diagnostic.message,
-            "hint": diagnostic.hint,
-            "line": line,
-            "column": column,
-        },
-    }

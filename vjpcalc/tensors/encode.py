@@ -25,6 +25,14 @@ MAX_DIMENSIONS = 64  # NumPy's and torch's own limit
 # ---- out ---------------------------------------------------------------------------------------------------
 
 
+def dumps(document: Any) -> str:
+    """Strict JSON text on one line, never NaN."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    if text.isascii() or text.encode(errors="ignore").decode() == text:
+        return text
+    return json.dumps(document, allow_nan=False)  # half of a surrogate pair: no UTF-8 has it
+
+
 def to_record(array: Any) -> dict[str, Any]:
     """A NumPy array or torch tensor of any shape as ``{"dtype", "shape", "data"}``, ready for ``json.dumps``.
 
