@@ -18,6 +18,7 @@ from vjpcalc.operators.operator import Operator
 if TYPE_CHECKING:
     from vjpcalc.check import Check
 
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """What is to be computed.
@@ -114,7 +115,8 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
     inputs = dict(job.inputs)
     for name in job.leaves:
         leaf = job.inputs[name].detach()
-        leaves[name] = inputs[name] = (leaf if engine.noise is None else engine.perturb(leaf)).requires_grad_()
+        noisy = leaf if engine.noise is None else engine.perturb(leaf.clone(), values=engine.forward_noise)
+        leaves[name] = inputs[name] = noisy.requires_grad_()
     with engine.session():
         trace = run(job.program, engine, inputs, outputs=job.outputs, limits=job.limits, use=job.use)
     for name, node in trace.outputs.items():

@@ -17,6 +17,7 @@ A gradient element g is compared with (Jᵀ·v)ⱼ = Σᵢ Jᵢⱼ·vᵢ. How fa
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -60,7 +61,8 @@ class LeafCheck:
     """The verdict on one leaf.
 
     ``jt_seed`` is shaped like the leaf (None where it was not computed element by element). ``max_rel_error`` is
-    relative to (|J|ᵀ·|v|)ⱼ, the size of what the gradient is a sum of. ``index`` is where the reason applies.
+    ``max_abs_error`` relative to the largest element of the gradient (or to what flows through the program, where
+    that cancels). ``index`` is where the reason applies.
     """
 
     status: str
@@ -202,6 +204,13 @@ class _Witness:
         with np.errstate(all="ignore"):
             return self.directions.T @ gradient
 
+    def projected_size(self, size: np.ndarray) -> np.ndarray:
+        """The same for sizes, none of which may cancel another."""
+        if self.directions is None:
+            return size
+        with np.errstate(all="ignore"):
+            return np.abs(self.directions).T @ size
+
 
 def _witness(
     vjp: VJP, trace: Trace, leaf: str, method: str, limit: int, progress: Callable[[int, int], None] | None
@@ -265,7 +274,8 @@ def _forward_jacobian(vjp: VJP, leaf: str, progress: Callable[[int, int], None] 
         tangent = torch.zeros_like(value)
         tangent.view(-1)[index] = 1
         try:
-            with forward_ad.dual_level(), engine.session():
+            with warnings.catch_warnings(), forward_ad.dual_level(), engine.session():
+                warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, at its first use of forward mode
                 inputs = {**job.inputs, leaf: forward_ad.make_dual(value, tangent)}
                 trace = run(job.program, engine, inputs, outputs=job.outputs, limits=job.limits, use=job.use)
                 parts = []
@@ -294,9 +304,10 @@ class _Noise:
     def __init__(self, vjp: VJP) -> None:
         self.vjp = vjp
         self._spreads: dict[bool, dict[str, np.ndarray]] = {}
+        self._flow: float | None = None
 
     def spread(self, leaf: str, *, through_values: bool) -> np.ndarray:
-        """How far a leaf's gradient moves in stochastic arithmetic, shaped (n,).
+        """The width of the range that a leaf's gradient takes in stochastic arithmetic, shaped (n,).
 
         ``through_values`` moves the values as well; without it only the cotangents are moved.
         """
@@ -304,10 +315,22 @@ class _Noise:
             self._spreads[through_values] = self._measure(through_values)
         return self._spreads[through_values][leaf]
 
+    def flow(self, leaf: str) -> float:
+        """The size of a gradient that nothing cancels in: the largest |value · cotangent| of any node, by |leaf|.
+
+        The gradient of sum(softmax(x)) is 0, and its rounding error is small beside this, not beside 0.
+        """
+        if self._flow is None:
+            again, cotangents = cotangents_of(self.vjp.job, self.vjp.seeds)
+            products = [as_float64(again.trace.nodes[i].value) * as_float64(g) for i, g in cotangents.items()]
+            self._flow = max((_largest(np.abs(product)) for product in products), default=0.0)
+        largest = _largest(np.abs(as_float64(self.vjp.job.inputs[leaf])))
+        return self._flow / largest if largest > 0 and math.isfinite(self._flow) else 0.0
+
     def _measure(self, through_values: bool) -> dict[str, np.ndarray]:
         job = self.vjp.job
-        own = {name: as_float64(gradient).ravel() for name, gradient in self.vjp.gradients.items()}
-        spreads = {name: np.zeros_like(gradient) for name, gradient in own.items()}
+        low: dict[str, np.ndarray] = {}
+        high: dict[str, np.ndarray] = {}
         for turn in range(NOISE_RUNS):
             generator = torch.Generator().manual_seed(turn)
             engine = TorchEngine(job.dtype, job.random_seed, noise=generator, forward_noise=through_values)
@@ -318,10 +341,13 @@ class _Noise:
             except Diagnostic:
                 continue  # a branch that rounding decides: this run measures something else
             for name, gradient in gradients.items():
-                with np.errstate(all="ignore"):
-                    moved = np.abs(as_float64(gradient).ravel() - own[name])
-                spreads[name] = np.fmax(spreads[name], moved)
-        return spreads
+                values = as_float64(gradient).ravel()
+                low[name] = np.fmin(low.get(name, values), values)
+                high[name] = np.fmax(high.get(name, values), values)
+        with np.errstate(all="ignore"):
+            return {name: high[name] - low[name] for name in low} or {
+                name: np.full(gradient.numel(), np.inf) for name, gradient in self.vjp.gradients.items()
+            }
 
 
 def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) -> LeafCheck:
@@ -336,16 +362,16 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
         doubt = found.transposed(np.abs(v), found.errors)
         error = np.abs(own - other)
         depth = 2 + (len(witness.replay.varying) if witness.replay is not None else len(trace.nodes))
-        if witness.directions is not None:
-            size = np.fmax(size, np.abs(witness.directions).T @ np.abs(as_float64(gradient).ravel()))
+        size = np.fmax(size, witness.projected_size(np.abs(as_float64(gradient).ravel())))
         tolerance = eps * depth * size + doubt + FLOOR
+        scale = max(_largest(np.abs(own)), _largest(np.abs(other)))
     element = _Elements(vjp, name, witness)
     report = LeafCheck(
         PASSED,
         found.shape,
         other.reshape(tuple(gradient.shape)) if witness.directions is None else None,
         _largest(error),
-        _largest(error / np.where(size > 0, size, 1.0)),
+        _relative(_largest(error), scale),
         _largest(tolerance),
         differentiation=found.method,
         structure="one entry a row" if found.columns is not None else None,
@@ -360,36 +386,28 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
 
     if apart.any():
         spread, backward_only = (
-            SPREAD_FACTOR * np.abs(witness.projected(noise.spread(name, through_values=through)))
-            for through in (True, False)
+            SPREAD_FACTOR * witness.projected_size(noise.spread(name, through_values=through)) for through in (True, False)
         )
-        if witness.directions is not None:
-            spread = SPREAD_FACTOR * (np.abs(witness.directions).T @ noise.spread(name, through_values=True))
-            backward_only = SPREAD_FACTOR * (np.abs(witness.directions).T @ noise.spread(name, through_values=False))
         measured = tolerance + spread + backward_only
-        size = np.fmax(size, backward_only / (SPREAD_FACTOR * eps))
         wrong = apart & ~(error <= measured)
-        if wrong.any() and witness.replay is not None:
-            wrong = _second_witness(witness, v, wrong, own, other, error)
-            if wrong is None:
-                return replace(
-                    report, status=INCONCLUSIVE, reason="the reference engine's two ways to differentiate disagree"
-                )
+        if wrong.any() and not _second_witness(witness, v, wrong, own, other, error):
+            return replace(
+                report, status=INCONCLUSIVE, reason="the reference engine's two ways to differentiate disagree"
+            )
         if wrong.any():
             worst = int(np.argmax(np.where(wrong, error / measured, -1)))
             reason = f"{element.name(worst)}: backward gives {own[worst]:.17g}, Jᵀ·seed is {other[worst]:.17g}"
             return replace(
                 report, status=FAILED, reason=reason, index=element.index(worst), tolerance=float(measured[worst])
             )
-        report = replace(
-            report, tolerance=_largest(measured), max_rel_error=_largest(error / np.where(size > 0, size, 1.0))
-        )
-        drowned = apart & (spread > math.sqrt(eps) * size)
+        scale = max(scale, noise.flow(name))
+        report = replace(report, tolerance=_largest(measured), max_rel_error=_relative(_largest(error), scale))
+        drowned = apart & (spread > math.sqrt(eps) * scale)
         if drowned.any():
-            worst = int(np.argmax(np.where(drowned, spread / np.where(size > 0, size, 1.0), -1)))
+            worst = int(np.argmax(np.where(drowned, spread, -1)))
             reason = (
                 f"ill-conditioned: {element.name(worst)}: one-ulp changes of the values move the gradient "
-                f"{own[worst]:.6g} by up to {spread[worst]:.2g}"
+                f"{own[worst]:.6g} by up to {spread[worst] / SPREAD_FACTOR:.2g}"
             )
             return replace(report, status=INCONCLUSIVE, reason=reason, index=element.index(worst))
     if kinked.any():
@@ -401,7 +419,7 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
             index=element.index(worst),
         )
     if unsure.any():
-        worst = int(np.argmax(np.where(unsure, doubt / np.where(size > 0, size, 1.0), -1)))
+        worst = int(np.argmax(np.where(unsure, doubt, -1)))
         reason = (
             f"{element.name(worst)}: the differences do not converge: {other[worst]:.6g} ± {doubt[worst]:.2g} "
             f"(backward gives {own[worst]:.6g})"
@@ -428,6 +446,10 @@ class _Elements:
         if index is None:
             return f"{self.leaf} along random direction {k + 1}"
         return f"{self.leaf}[{', '.join(map(str, index))}]" if index else self.leaf
+
+
+def _relative(error: float, scale: float) -> float:
+    return error / scale if scale > 0 else error
 
 
 def _largest(values: np.ndarray) -> float:
@@ -462,30 +484,23 @@ def _kink_reason(
 
 def _second_witness(
     witness: _Witness, v: np.ndarray, wrong: np.ndarray, own: np.ndarray, other: np.ndarray, error: np.ndarray
-) -> np.ndarray | None:
-    """Ask the differences about elements that the complex step calls wrong.
-
-    Returns ``wrong`` where they do not take the gradient's side, None where they do.
-    """
+) -> bool:
+    """Whether differences, too, call the elements wrong that the complex step calls wrong: the worst few are asked."""
     replay = witness.replay
-    assert replay is not None
-    if witness.jacobian.method != "complex step":
-        return wrong
-    worst = np.argsort(np.where(wrong, -error, 0))[: min(PROBES, int(wrong.sum()))]
+    if replay is None or witness.jacobian.method != "complex step":
+        return True
     scale = np.ravel(relative_scale(np.asarray(replay.leaf.value)))
-    for k in worst:
+    for k in np.argsort(np.where(wrong, -error, 0))[: min(PROBES, int(wrong.sum()))]:
         if witness.directions is not None:
             direction, factor = witness.directions[:, k], 1.0
         else:
-            direction, factor = np.zeros(scale.size), scale[k]
-            direction[k] = scale[k]
+            direction, factor = np.where(np.arange(scale.size) == k, scale, 0.0), scale[k]
         found = differences(replay, direction.reshape(replay.leaf.shape))
         with np.errstate(all="ignore"):
-            value = float(v @ found.value) / factor
-            doubt = float(np.abs(v) @ found.error) / factor
+            value, doubt = float(v @ found.value) / factor, float(np.abs(v) @ found.error) / factor
         if abs(value - own[k]) + doubt < 0.1 * abs(value - other[k]):
-            return None
-    return wrong
+            return False
+    return True
 
 
 # ---- non-finite values ----------------------------------------------------------------------------------------------

@@ -47,7 +47,10 @@ class TorchEngine:
             result = result.detach()
         if not isinstance(result, torch.Tensor):
             raise TypeError(f"{operator.name} returned {type(result).__name__}, not a tensor")
-        return self.perturb(result) if self.noise is not None else result
+        if self.noise is None:
+            return result
+        moved = self.forward_noise and not any(_shares(result, value) for value in positional)
+        return self.perturb(result, values=moved and operator.kind != "movement")
 
     def constant(self, data: Any, *, whole: bool = False) -> torch.Tensor:
         tensor = torch.tensor(data)
@@ -63,14 +66,17 @@ class TorchEngine:
         tensor = torch.from_numpy(array)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
-    def perturb(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor with each element, and later each element of its cotangent, moved by up to one ulp."""
-        if not tensor.is_floating_point():
-            return tensor
-        if self.forward_noise:
-            tensor = tensor + self._ulps(tensor.detach())
-        if tensor.requires_grad:
-            tensor.register_hook(lambda cotangent: cotangent + self._ulps(cotangent))
+    def perturb(self, tensor: torch.Tensor, *, values: bool = True) -> torch.Tensor:
+        """The tensor, each element, and later each element of its cotangent, moved by up to one ulp.
+
+        It is changed in place and behind autograd's back, so that what the operator saved for its backward moves
+        with it: the rounding error of a saved result is what many a gradient is sensitive to (1 - tanh²).
+        """
+        if tensor.is_floating_point():
+            if values:
+                tensor.data.add_(self._ulps(tensor.data))
+            if tensor.requires_grad:
+                tensor.register_hook(lambda cotangent: cotangent + self._ulps(cotangent))
         return tensor
 
     def _ulps(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -87,6 +93,12 @@ class TorchEngine:
             yield
         finally:
             torch.set_default_dtype(before)
+
+
+def _shares(result: torch.Tensor, value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return result.untyped_storage().data_ptr() == value.untyped_storage().data_ptr()
+    return isinstance(value, tuple | list) and any(_shares(result, item) for item in value)
 
 
 @functools.cache
