@@ -76,10 +76,36 @@ def shortest(array: np.ndarray) -> np.ndarray:
 
     if array.dtype.itemsize >= 8:
         return array
-    short = array.astype("U24").astype(np.float64)
-    # the text's float64 may lie exactly between two numbers of the dtype, and round to the wrong one
-    exact = short.astype(array.dtype) == array
-    return short if exact.all() else np.where(exact, short, array.astype(np.float64))
+    with np.errstate(all="ignore"):
+        return _shortest(array.ravel()).reshape(array.shape)
+
+
+def _shortest(flat: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    info, found = np.finfo(flat.dtype), flat.astype(np.float64)
+    size = np.abs(found)
+    # of ordinary size: the powers of ten that are needed are exact in float64
+    ordinary = (size >= max(float(info.tiny), 1e-13)) & (size < 1e27)
+    rest = np.flatnonzero(ordinary)
+    powers = np.array([float(f"1e{power}") for power in range(23)])
+    exponents = np.floor(np.log10(size[rest])).astype(np.int64)
+    # numbers of ``precision`` digits are told apart by the dtype, and with a few more they tell it apart
+    for digits in range(info.precision, info.precision + 4):
+        shift = digits - 1 - exponents
+        scale = powers[np.abs(shift)]
+        values = found[rest]
+        short = np.where(shift < 0, np.rint(values / scale) * scale, np.rint(values * scale) / scale)
+        same = short.astype(flat.dtype) == flat[rest]
+        found[rest[same]] = short[same]
+        rest, exponents = rest[~same], exponents[~same]
+    # the others: NumPy knows the shortest text
+    rest = np.concatenate([rest, np.flatnonzero(~ordinary & np.isfinite(found) & (size > 0))])
+    short = flat[rest].astype("U24").astype(np.float64)
+    # that text's float64 may lie exactly between two numbers of the dtype, and round to the wrong one
+    same = short.astype(flat.dtype) == flat[rest]
+    found[rest[same]] = short[same]
+    return found
 
 
 # ---- in ----------------------------------------------------------------------------------------------------
@@ -133,7 +159,8 @@ def from_json(value: Any) -> Loaded:
 def from_record(record: dict[str, Any]) -> Any:
     """The array that ``to_record`` was given: NumPy's, or a torch tensor for bfloat16.
 
-    ``dtype`` and ``shape`` may be missing. Raises Diagnostic (input) where they contradict ``data``.
+    ``dtype`` and ``shape`` may be missing. Raises Diagnostic (input) where they contradict ``data``, and for
+    complex numbers, which are written only.
     """
     import numpy as np
 
@@ -145,11 +172,6 @@ def from_record(record: dict[str, Any]) -> Any:
     if dtype is not None and not isinstance(dtype, str):
         raise Diagnostic("input", f"dtype is a text such as 'float64', not {dtype!r}")
     array = from_list(record["data"])
-    if dtype in ("complex64", "complex128"):
-        if array.shape[-1:] != (2,):
-            raise Diagnostic("input", "a complex number is [re, im]")
-        array = array[..., 0].astype(dtype) + 1j * array[..., 1].astype(dtype)
-        dtype = None
     if shape is not None:
         if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
             raise Diagnostic("input", f"shape is a list of whole numbers, not {shape!r}")

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, Source, count, did_you_mean
 from vjpcalc.tensors import encode
 from vjpcalc.tensors.dtypes import Loaded, dtype_of, is_torch, normal, to_numpy, to_torch
 
@@ -224,19 +224,19 @@ def _write_npy(stream: IO[bytes], arrays: Arrays) -> None:
 
 
 def _read_npz(path: Path, choose: Choose) -> Loaded:
+    import zipfile
+
     import numpy as np
 
-    # opened here: numpy.load leaves a damaged file open
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is no archive")
-        key = choose(archive.files)
-        try:
-            return _own(archive[key])
-        except ValueError as error:
-            if "allow_pickle" in str(error):
-                raise Diagnostic("input", f"'{path}' {PICKLED}") from None
-            raise
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        with archive.open(choose(names) + ".npy") as member:
+            try:
+                return _own(np.lib.format.read_array(member, allow_pickle=False))
+            except ValueError as error:
+                if "allow_pickle" in str(error):
+                    raise Diagnostic("input", f"'{path}' {PICKLED}") from None
+                raise
 
 
 def _write_npz(stream: IO[bytes], arrays: Arrays) -> None:
@@ -349,7 +349,7 @@ def _write_json(stream: IO[bytes], arrays: Arrays) -> None:
 # ---- .csv .tsv .txt ----------------------------------------------------------------------------------------
 
 
-DELIMITERS = {",": "commas", "\t": "tabs"}
+SEPARATED = {",": "fields are separated by commas", "\t": "fields are separated by tabs"}
 
 
 def _table_reader(delimiter: str | None) -> Callable[[Path, Choose], Loaded]:
@@ -360,24 +360,37 @@ def _table_reader(delimiter: str | None) -> Callable[[Path, Choose], Loaded]:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
             raise Diagnostic("input", f"'{path}' is not text") from None
-        lines = [
-            line
-            for line in (line.partition("#")[0].strip(" \r") for line in text.split("\n"))
-            if line.strip()
-        ]
-        if lines and not any(map(_is_number, lines[0].split(delimiter))):
-            del lines[0]
+        stripped = (
+            (number, line.partition("#")[0].strip(" \r")) for number, line in enumerate(text.split("\n"), 1)
+        )
+        lines = {number: line for number, line in stripped if line.strip()}
+        if lines and not any(map(_is_number, next(iter(lines.values())).split(delimiter))):
+            del lines[next(iter(lines))]
         if not lines:
-            raise Diagnostic("input", f"'{path}' holds no number")
+            raise Diagnostic("input", f"'{path}' holds no number", hint=SEPARATED.get(delimiter or ""))
         try:
-            array = np.loadtxt(lines, dtype=np.float64, delimiter=delimiter, comments=None)
+            array = np.loadtxt(list(lines.values()), dtype=np.float64, delimiter=delimiter, comments=None)
         except ValueError as error:
-            reason = _reason(error).partition(";")[0].replace("string ''", "an empty field")
-            hint = None if delimiter is None else "fields are separated by " + DELIMITERS[delimiter]
-            raise Diagnostic("input", f"'{path}' is not a table of numbers: {reason}", hint=hint) from None
+            why = _table_fault(lines, delimiter) or _reason(error)
+            hint = SEPARATED.get(delimiter or "")
+            raise Diagnostic("input", f"'{path}' is not a table of numbers: {why}", hint=hint) from None
         return Loaded(array)
 
     return read_table
+
+
+def _table_fault(lines: Mapping[int, str], delimiter: str | None) -> str | None:
+    """What is wrong with the lines of a table, and where, in the file's own line numbers."""
+    first = len(next(iter(lines.values())).split(delimiter))
+    for number, line in lines.items():
+        fields = line.split(delimiter)
+        for column, field in enumerate(fields, 1):
+            if not _is_number(field):
+                what = f"'{field.strip()}' is not a number" if field.strip() else "an empty field"
+                return f"line {number}, column {column}: {what}"
+        if len(fields) != first:
+            return f"line {number} has {count(len(fields), 'field')}, and the first has {first}"
+    return None
 
 
 def _is_number(text: str) -> bool:

@@ -190,9 +190,10 @@ class Reader:
         stdin: IO[Any] | None = None,
         random_seed: int = 0,
         limits: Limits | None = None,
-        default: str = "float64",
+        default: str | torch.dtype = "float64",
     ) -> None:
-        self._stdin, self.random_seed, self.limits, self.default = stdin, random_seed, limits, default
+        self._stdin, self.random_seed, self.limits = stdin, random_seed, limits
+        self.default = str(default).removeprefix("torch.")
         self._document: Any = None
         self._was_read = False
 
@@ -344,6 +345,9 @@ def _as_item_error(diagnostic: Diagnostic, item: Item) -> Diagnostic:
             diagnostic.span, diagnostic.source = Span(start, stop), item.source
     if diagnostic.kind == "name" and "has no value" in diagnostic.message:
         diagnostic.hint = "a value stands alone: it sees no other input"
+        word = diagnostic.message.split("'")[1].lower()
+        if word in ("nan", "infinity"):
+            diagnostic.hint = f"it is written {word[:3]}"
         if os.path.exists(item.value) or item.value.lower().endswith(tuple(formats.BY_ENDING)):
             diagnostic.hint = f"a file is written with @: {f'{item.name}=' if item.name else ''}@{item.value}"
     return diagnostic
