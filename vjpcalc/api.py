@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import keyword
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch  # noqa: TID253 (imported only once somebody asks for vjp or jacobian)
 
 from vjpcalc import operators  # noqa: F401 (fills the operator table)
-from vjpcalc.backward import VJP, Job, compute
-from vjpcalc.check import DEFAULT_LIMIT, check as _check, reference_trace
+from vjpcalc.backward import VJP, Job, compute, forward
+from vjpcalc.check import DEFAULT_LIMIT, reference_trace
+from vjpcalc.check import check as _check
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.differentiate import jacobian as _jacobian
 from vjpcalc.engines.engine import Limits
-from vjpcalc.language.run import list_shape
 from vjpcalc.language.syntax import Program, parse
 from vjpcalc.operators.operator import Operator
+from vjpcalc.tensors import dtypes, encode
+from vjpcalc.tensors.dtypes import Loaded
+
+Use = Mapping[str, Operator | Callable[..., torch.Tensor]]
 
 
 def vjp(
@@ -24,20 +30,23 @@ def vjp(
     seed: Any = None,
     *,
     wrt: Sequence[str] | str | None = None,
-    outputs: Sequence[str] = (),
+    outputs: Sequence[str] | str = (),
     dtype: str | torch.dtype | None = None,
     check: str = "auto",
     check_limit: int = DEFAULT_LIMIT,
     limits: Limits | None = None,
-    use: Mapping[str, Operator] | None = None,
+    use: Use | None = None,
     random_seed: int = 0,
 ) -> VJP:
     """The gradient Jᵀ·seed of an expression with respect to each leaf, and its check.
 
-    ``inputs`` maps names to array-likes: lists and numbers become ``dtype`` (default float64), NumPy arrays and
-    torch tensors keep theirs. ``seed`` has the output's shape (it may be left out for an output of one element), or
-    maps output names to seeds; a tuple of seeds means as many ``backward`` calls, whose gradients accumulate.
-    ``wrt`` names the leaves (default: every floating-point input).
+    ``inputs`` maps names to array-likes. Numbers and lists of them become ``dtype`` (default float64; True and
+    False stay bool). Arrays keep their own: NumPy's, torch's, any library's that has ``__array__``, and records
+    of vjpcalc's JSON. What lives on another device is copied: everything is computed on the CPU.
+    ``seed`` has the output's shape (it may be left out for an output of one element), or maps output names to
+    seeds; a tuple of seeds means as many ``backward`` calls, whose gradients accumulate. ``wrt`` names the
+    leaves (default: every floating-point input), ``outputs`` the outputs (default: the last statement).
+    ``use`` adds functions of torch tensors to the language, by name.
 
     Raises Diagnostic, whose ``kind`` tells an expression at fault from an input or a seed.
 
@@ -48,19 +57,29 @@ def vjp(
     return _check(compute(job), check, limit=check_limit)
 
 
-def jacobian(expression: str | Program, inputs: Mapping[str, Any], **options: Any) -> dict[str, torch.Tensor]:
+def jacobian(
+    expression: str | Program,
+    inputs: Mapping[str, Any],
+    *,
+    wrt: Sequence[str] | str | None = None,
+    outputs: Sequence[str] | str = (),
+    dtype: str | torch.dtype | None = None,
+    limits: Limits | None = None,
+    use: Use | None = None,
+    random_seed: int = 0,
+) -> dict[str, torch.Tensor]:
     """The explicit Jacobian of each leaf, of shape (output elements, leaf elements), float64.
 
-    It is differentiated numerically on the reference engine: see ``differentiate``. ``options`` are those of ``vjp``
-    except ``seed`` and the check's. Several outputs are joined in order. Raises Diagnostic.
-    """
-    job = make_job(expression, inputs, None, **{"wrt": None, "outputs": (), "dtype": None, "limits": None, "use": None,
-                                                "random_seed": 0, **options})  # fmt: skip
-    from vjpcalc.backward import forward
+    It is differentiated numerically on the reference engine: see ``differentiate``. The arguments are those
+    of ``vjp``. Several outputs are joined in order. Raises Diagnostic.
 
+    >>> jacobian("x**2", {"x": [1, 2, 3]})["x"].tolist()
+    [[2.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 6.0]]
+    """
+    job = make_job(expression, inputs, None, wrt, outputs, dtype, limits, use, random_seed)
     traced = forward(job)
-    outputs = {name: node.value.detach() for name, node in traced.trace.outputs.items()}
-    unseeded = VJP(job.program.text, outputs, {}, {}, 0, (), job=job, trace=traced.trace)
+    values = {name: node.value.detach() for name, node in traced.trace.outputs.items()}
+    unseeded = VJP(job.program.text, values, {}, {}, 0, (), job=job, trace=traced.trace)
     trace, trouble = reference_trace(unseeded)
     if trace is None:
         raise Diagnostic("value", trouble or "the reference engine cannot run the program")
@@ -70,67 +89,131 @@ def jacobian(expression: str | Program, inputs: Mapping[str, Any], **options: An
 def make_job(
     expression: str | Program,
     inputs: Mapping[str, Any],
-    seed: Any,
-    wrt: Sequence[str] | str | None,
-    outputs: Sequence[str],
-    dtype: str | torch.dtype | None,
-    limits: Limits | None,
-    use: Mapping[str, Operator] | None,
-    random_seed: int,
+    seed: Any = None,
+    wrt: Sequence[str] | str | None = None,
+    outputs: Sequence[str] | str = (),
+    dtype: str | torch.dtype | None = None,
+    limits: Limits | None = None,
+    use: Use | None = None,
+    random_seed: int = 0,
 ) -> Job:
     """A Job from what a caller has: texts, lists, arrays. Raises Diagnostic."""
     program = parse(expression) if isinstance(expression, str) else expression
     kind = parse_dtype(dtype)
-    tensors = {name: as_tensor(value, kind, name) for name, value in inputs.items()}
-    names = tuple(outputs) or (program.output,)
-    given = seed if isinstance(seed, Mapping) else {} if seed is None else {names[0]: seed}
-    if seed is not None and not isinstance(seed, Mapping) and len(names) > 1:
-        raise Diagnostic("seed", "there are several outputs: say which one the seed belongs to",
-                         hint="give it by name: --seed " + names[0] + "=…")  # fmt: skip
+    tensors = {checked_name(name): as_tensor(value, kind, f"'{name}'") for name, value in inputs.items()}
+    outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    names = outputs or (program.output,)
+    if seed is None:
+        given: Mapping[str, Any] = {}
+    elif isinstance(seed, Mapping) and not encode.is_record(seed):
+        given = seed
+    elif len(names) == 1:
+        given = {names[0]: seed}
+    else:
+        raise Diagnostic(
+            "seed",
+            "there are several outputs: say which one the seed belongs to",
+            hint=f"give seeds by name: {{'{names[0]}': …}}",
+        )
     seeds = {
-        name: tuple(as_tensor(one, kind, "the seed") for one in (value if isinstance(value, tuple) else (value,)))
+        name: tuple(
+            as_tensor(one, kind, "the seed", "seed")
+            for one in (value if isinstance(value, tuple) else (value,))
+        )
         for name, value in given.items()
     }
-    leaves = [wrt] if isinstance(wrt, str) else wrt
-    return Job(program, tensors, seeds, leaves, tuple(outputs), kind, limits or Limits(), use or {}, random_seed)
+    return Job(
+        program,
+        tensors,
+        seeds,
+        [wrt] if isinstance(wrt, str) else wrt,
+        outputs,
+        kind,
+        limits or Limits(),
+        {name: _operator(name, function) for name, function in (use or {}).items()},
+        random_seed,
+    )
 
 
-def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
-    """A floating-point torch dtype by name. Raises Diagnostic (usage)."""
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype if dtype is not None else torch.float64
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+def _operator(name: str, function: Operator | Callable[..., torch.Tensor]) -> Operator:
+    if isinstance(function, Operator):
+        return function
+    from vjpcalc.use import operator
+
+    return operator(name, function)
+
+
+def checked_name(name: str) -> str:
+    """An input's name as Python reads it in an expression. Raises Diagnostic (input) where it can be none."""
+    found = unicodedata.normalize("NFKC", name) if isinstance(name, str) else ""
+    if not found.isidentifier() or keyword.iskeyword(found) or found.startswith("__"):
         raise Diagnostic(
-            "usage", f"'{dtype}' is no floating-point dtype", hint="float64, float32, float16 or bfloat16"
+            "input",
+            f"{name!r} cannot be a name",
+            hint="letters, digits and _ make one, it begins with no digit, and it is no word of the language",
         )
     return found
 
 
-def as_tensor(value: Any, dtype: torch.dtype, name: str) -> torch.Tensor:
-    """An array-like as a torch tensor: numbers and lists of them in ``dtype``, arrays in their own.
+def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+    """A floating-point torch dtype by name or alias (default float64). Raises Diagnostic (usage)."""
+    try:
+        name = "float64" if dtype is None else dtypes.canonical(str(dtype))
+    except Diagnostic as diagnostic:
+        raise Diagnostic("usage", diagnostic.message, hint=diagnostic.hint) from None
+    if name not in dtypes.FLOATS:
+        raise Diagnostic(
+            "usage", f"'{name}' is no floating-point dtype", hint="it is one of " + ", ".join(dtypes.FLOATS)
+        )
+    found = getattr(torch, name)
+    assert isinstance(found, torch.dtype)
+    return found
 
-    Raises Diagnostic (input) where it is none, or complex.
+
+def as_tensor(value: Any, dtype: torch.dtype, what: str, kind: str = "input") -> torch.Tensor:
+    """An array-like as a torch tensor on the CPU: numbers and lists in ``dtype``, arrays in their own.
+
+    It may share memory with the array. Raises Diagnostic of ``kind``, which calls the value ``what``.
     """
-    import warnings
+    try:
+        return _loaded(value).tensor(str(dtype).removeprefix("torch."))
+    except Diagnostic as diagnostic:
+        raise Diagnostic(kind, f"{what}: {diagnostic.message}", hint=diagnostic.hint) from None
 
-    import numpy
 
+def _loaded(value: Any) -> Loaded:
+    import numpy as np
+
+    if isinstance(value, Loaded):
+        return value
     if isinstance(value, torch.Tensor):
-        tensor = value.detach()
-    elif isinstance(value, numpy.ndarray | numpy.generic):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a read-only (memory-mapped) array: we never write to it
-            try:
-                array = numpy.asarray(value)
-                tensor = torch.from_numpy(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")))
-            except (TypeError, ValueError):
-                raise Diagnostic("input", f"{name}: an array of {value.dtype} holds no numbers that torch knows") from None
-    else:
+        return _from_torch(value)
+    if isinstance(value, Mapping):
+        return encode.from_json(dict(value))
+    if hasattr(value, "__array__"):
         try:
-            list_shape(value)
-        except Diagnostic as diagnostic:
-            raise Diagnostic("input", f"{name}: {diagnostic.message}", hint=diagnostic.hint) from None
-        tensor = torch.tensor(value, dtype=dtype)
-    if tensor.is_complex():
-        raise Diagnostic("input", f"{name} is complex: vjpcalc works with real tensors",
-                         hint="give the real and the imaginary part as two inputs")  # fmt: skip
-    return tensor
+            array = dtypes.normal(np.asarray(value))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise Diagnostic("input", f"not an array: {str(error).splitlines()[0]}") from None
+        return Loaded(array, dtypes.dtype_of(array))
+    try:
+        return Loaded(encode.from_list(value))
+    except (RuntimeError, TypeError):  # NumPy does not take tensors that require a gradient apart
+        return Loaded(encode.from_list(_plain(value)))
+
+
+def _from_torch(tensor: torch.Tensor) -> Loaded:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+        what = "complex" if tensor.is_complex() else "quantized" if tensor.is_quantized else "sparse"
+        raise Diagnostic("input", f"{what} tensors are not supported")
+    name = dtypes.dtype_of(tensor)
+    if name not in dtypes.DTYPES:
+        raise Diagnostic("input", f"dtype {name} is not one of {' '.join(dtypes.DTYPES)}")
+    return Loaded(tensor.detach().cpu().resolve_neg(), name)
+
+
+def _plain(value: Any) -> Any:
+    """Lists that hold arrays or their numbers, as lists of Python's numbers."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -171,12 +171,12 @@ def make_job(options: JobOptions, *, seeded: bool = True) -> Job:
     dtype = parse_dtype(options.dtype)
     used = [load(one) for one in options.use or ()]
     outputs = tuple(options.output or ()) or (program.output,)
-    reader = Reader(sys.stdin, options.random_seed)
-    inputs = {name: reader.read(item).tensor(options.dtype) for name, item in items.items()}
+    reader = Reader(sys.stdin, options.random_seed, default=str(dtype).removeprefix("torch."))
+    inputs = {name: reader.tensor(item) for name, item in items.items()}
     given: dict[str, list[Any]] = {}
     for item in seeds:
         name = _output_of(item, outputs)
-        given.setdefault(name, []).append(reader.read(item).tensor(options.dtype))
+        given.setdefault(name, []).append(reader.tensor(item))
     wrt = [leaf.strip() for leaf in options.wrt.split(",") if leaf.strip()] if options.wrt is not None else None
     return Job(
         program,
