@@ -8,8 +8,11 @@ import os
 import pickle
 import stat
 import struct
+import subprocess
 import sys
+import textwrap
 import threading
+import time
 import zipfile
 
 import numpy as np
@@ -449,6 +452,56 @@ def test_a_failure_in_the_middle_of_writing(folder):
         formats.write("a.npz", {"x": np.zeros(3), "y": OBJECTS})
     assert formats.read("a.npz").array.tolist() == [1, 1, 1]
     assert os.listdir(folder) == ["a.npz"]
+
+
+def run(program, **options):
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_a_disk_without_room(folder):
+    """The system stops each file at 20 kB, whoever writes it and at whatever point."""
+    for ending in ENDINGS:
+        formats.write(f"a{ending}", {"x": np.ones(3)})
+    program = """
+        import resource, signal, numpy as np
+        from vjpcalc.diagnostics import Diagnostic
+        from vjpcalc.tensors import formats
+        import torch
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        for ending in formats.BY_ENDING:
+            try:
+                formats.write("a" + ending, {"x": np.linspace(0, 1, 10_000)})
+            except Diagnostic as diagnostic:
+                print(diagnostic.message)
+    """
+    out, _ = run(program).communicate(timeout=120)
+    assert out.splitlines() == [f"'a{ending}' cannot be written: file too large" for ending in ENDINGS]
+    assert sorted(os.listdir(folder)) == sorted(f"a{ending}" for ending in ENDINGS)
+    for ending in ENDINGS:
+        assert formats.read(f"a{ending}").array.tolist() == [1, 1, 1]
+
+
+def test_a_process_that_is_killed(folder):
+    """Killed at any moment, it leaves one whole file: the one before or the one after."""
+    program = """
+        import itertools, numpy as np
+        from vjpcalc.tensors import formats
+        for number in itertools.count():
+            formats.write("a.npz", {"x": np.full(30_000, number)})
+            print(number, flush=True)
+    """
+    for after in range(1, 6):
+        with run(program) as process:
+            for _ in range(after):
+                process.stdout.readline()
+            time.sleep(0.003 * after)
+            process.kill()
+        found = formats.read("a.npz").array
+        assert found.shape == (30_000,)
+        assert (found == found[0]).all()
 
 
 def test_permissions(folder):

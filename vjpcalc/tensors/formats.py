@@ -284,7 +284,9 @@ def _read_pt(path: Path, choose: Choose) -> Loaded:
 def _write_pt(stream: IO[bytes], arrays: Arrays) -> None:
     import torch
 
-    torch.save({name: to_torch(array).contiguous() for name, array in arrays.items()}, stream)
+    buffer = io.BytesIO()  # written to a file that is full, torch would hide the system's reason
+    torch.save({name: to_torch(array).contiguous() for name, array in arrays.items()}, buffer)
+    stream.write(buffer.getbuffer())
 
 
 # ---- .safetensors ------------------------------------------------------------------------------------------
