@@ -24,10 +24,24 @@ def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> 
     if np.all(np.isfinite(values)) and np.all(values == np.round(values)) and np.all(np.abs(values) < 1e15):
         values = values.astype(np.int64)
 
+    scattered = _scattered(values)
+
     def text(threshold: int, edge_items: int) -> str:
-        return np.array2string(
-            values, max_line_width=10**9, precision=precision, threshold=threshold, edgeitems=edge_items, floatmode="maxprec"
-        )
+        def said(pad: int) -> str:
+            formatter = {"float_kind": lambda value: f"{value:{pad}.{precision}g}"} if scattered else None
+            return np.array2string(
+                values,
+                max_line_width=10**9,
+                precision=precision,
+                threshold=threshold,
+                edgeitems=edge_items,
+                floatmode="maxprec",
+                formatter=formatter,  # type: ignore[arg-type]
+            )
+
+        if not scattered:
+            return said(0)
+        return said(max(map(len, said(0).translate(BRACKETS).split())))
 
     whole = text(THRESHOLD, 3)
     if width is None or _width(whole) <= width:
@@ -37,6 +51,19 @@ def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> 
         if _width(elided) <= width:
             return elided
     return elided
+
+
+BRACKETS = str.maketrans("[]", "  ")
+
+
+def _scattered(values: Any) -> bool:
+    """Whether the sizes are so far apart that a common number of decimals would hide some: %g then shows each."""
+    import numpy as np
+
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)]).astype(float)
+    if values.dtype.kind != "f" or not sizes.size:
+        return False
+    return bool(sizes.max() >= 1e8 or sizes.min() < 1e-4 or sizes.max() > 1e3 * sizes.min())
 
 
 def _width(text: str) -> int:
