@@ -515,6 +515,12 @@ def _cotangent(g: np.ndarray, arrays: tuple, labels: list[list[int]], output: li
     return np.einsum(*operands, target)
 
 
+def einsum(equation: str, *operands: np.ndarray) -> np.ndarray:
+    """NumPy's, with torch's ellipsis: dimensions under one that the result lacks are summed."""
+    labels, output = _labels(equation, [operand.ndim for operand in operands])
+    return np.einsum(*(part for pair in zip(operands, labels, strict=True) for part in pair), output)
+
+
 def einsum_cotangent(g: np.ndarray, operands: tuple, equation: str, i: int) -> np.ndarray:
     labels, output = _labels(equation, [operand.ndim for operand in operands])
     return _cotangent(g, operands, labels, output, i)
@@ -657,3 +663,142 @@ def left_vectors(x: np.ndarray) -> np.ndarray:
 
 def right_vectors(x: np.ndarray) -> np.ndarray:
     return np.linalg.svd(x, full_matrices=False)[2]
+
+
+# ---- layers: everything here is linear or copies, so that a complex step goes through --------------------------------
+
+
+def _per_dim(value: int | tuple[int, ...], n: int) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, tuple | list) else (value,)
+    return values * n if len(values) == 1 else values
+
+
+def _paddings(padding: object, size: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
+    """How much is added before and after each dimension; 'same' puts the odd one after."""
+    if padding == "valid":
+        return [(0, 0)] * len(size)
+    if padding == "same":
+        totals = [d * (k - 1) for d, k in zip(dilation, size, strict=True)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(p, p) for p in _per_dim(padding, len(size))]  # type: ignore[arg-type]
+
+
+def windows(x: np.ndarray, size, stride, padding, dilation, n: int, value: float) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """The elements that each window over the last n dimensions sees: shape (…, *places, elements of a window)."""
+    view = _windows(x, _per_dim(size, n), stride, padding, dilation, value)
+    return view.reshape(*view.shape[:-n], -1)
+
+
+def _windows(x: np.ndarray, size: tuple[int, ...], stride, padding, dilation, value: float = 0) -> np.ndarray:  # type: ignore[no-untyped-def]
+    n = len(size)
+    stride, dilation = _per_dim(stride, n), _per_dim(dilation, n)
+    x = np.pad(x, [(0, 0)] * (x.ndim - n) + _paddings(padding, size, dilation), constant_values=value)
+    extent = tuple(d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True))
+    view = np.lib.stride_tricks.sliding_window_view(x, extent, axis=tuple(range(-n, 0)))
+    return view[(..., *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation))]
+
+
+def conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride, padding, dilation, groups: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """torch's convolution (a correlation): x (batch?, channels, …), weight (outputs, channels/groups, …)."""
+    n = weight.ndim - 2
+    batched = x if x.ndim == n + 2 else x[None]
+    seen = _windows(batched, weight.shape[2:], stride, padding, dilation)
+    parts = [
+        np.tensordot(channels, kernel, ([1, *range(-n, 0)], [1, *range(-n, 0)]))
+        for channels, kernel in zip(np.split(seen, groups, axis=1), np.split(weight, groups), strict=True)
+    ]
+    y = np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)
+    y = y if bias is None else y + bias.reshape(-1, *(1,) * n)
+    return y if x.ndim == n + 2 else y[0]
+
+
+def conv_weight(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride, padding, dilation, groups: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """What the weight of a convolution of x receives."""
+    n = weight.ndim - 2
+    if x.ndim < n + 2:
+        g, x = g[None], x[None]
+    seen = _windows(x, weight.shape[2:], stride, padding, dilation)
+    seen = seen[(slice(None), slice(None), *(slice(size) for size in g.shape[2:]))]
+    places = [0, *range(2, n + 2)]
+    parts = [
+        np.tensordot(outputs, channels, (places, places))
+        for outputs, channels in zip(np.split(g, groups, axis=1), np.split(seen, groups, axis=1), strict=True)
+    ]
+    return np.concatenate(parts)
+
+
+def conv_input(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride, padding, dilation, groups: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """What the input x of a convolution receives: each element of g, times the kernel, where the kernel stood."""
+    n = weight.ndim - 2
+    stride, dilation = _per_dim(stride, n), _per_dim(dilation, n)
+    pads = _paddings(padding, weight.shape[2:], dilation)
+    batched = g if g.ndim == n + 2 else g[None]
+    shape = x.shape[-n:]
+    reach = [size + a + b for size, (a, b) in zip(shape, pads, strict=True)]
+    y = np.zeros((batched.shape[0], weight.shape[1] * groups, *reach), np.result_type(g, weight))
+    for place in np.ndindex(*weight.shape[2:]):
+        target = tuple(
+            slice(k * d, k * d + s * size, s) for k, d, s, size in zip(place, dilation, stride, batched.shape[2:], strict=True)
+        )
+        kernel = weight[(slice(None), slice(None), *place)]
+        parts = [
+            np.tensordot(outputs, part, ([1], [0]))
+            for outputs, part in zip(np.split(batched, groups, axis=1), np.split(kernel, groups), strict=True)
+        ]
+        added = np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)
+        hit = y[(..., *target)]
+        hit += added[(..., *(slice(size) for size in hit.shape[2:]))]
+    y = y[(..., *(slice(a, a + size) for (a, _), size in zip(pads, shape, strict=True)))]
+    return y if g.ndim == n + 2 else y[0]
+
+
+def conv_transpose(x: np.ndarray, weight: np.ndarray, bias, stride, padding, dilation, groups: int, output_padding) -> np.ndarray:  # type: ignore[no-untyped-def]
+    n = weight.ndim - 2
+    options = (_per_dim(value, n) for value in (stride, padding, dilation, output_padding))
+    shape = tuple(
+        (size - 1) * s - 2 * p + d * (k - 1) + o + 1
+        for size, k, s, p, d, o in zip(x.shape[-n:], weight.shape[2:], *options, strict=True)
+    )
+    y = conv_input(x, np.empty(shape), weight, stride, padding, dilation, groups)
+    return y if bias is None else y + bias.reshape(-1, *(1,) * n)
+
+
+def averaging(m: int, n: int) -> np.ndarray:
+    """The (n, m) matrix of torch's adaptive average: row i is the mean of elements floor(i·m/n) to ceil((i+1)·m/n)."""
+    matrix = np.zeros((n, m))
+    for i in range(n):
+        start, stop = i * m // n, -(-(i + 1) * m // n)
+        matrix[i, start:stop] = 1 / (stop - start)
+    return matrix
+
+
+def additive_mask(x: np.ndarray) -> np.ndarray:
+    return np.where(x, 0.0, -np.inf) if x.dtype == bool else x
+
+
+def pixel_shuffle(x: np.ndarray, upscale_factor: int) -> np.ndarray:
+    r = upscale_factor
+    *batch, c, h, w = x.shape
+    y = x.reshape(*batch, c // r**2, r, r, h, w)
+    n = len(batch) + 1
+    y = y.transpose(*range(n), n + 2, n, n + 3, n + 1)
+    return y.reshape(*batch, c // r**2, h * r, w * r)
+
+
+def pixel_unshuffle(x: np.ndarray, downscale_factor: int) -> np.ndarray:
+    r = downscale_factor
+    *batch, c, h, w = x.shape
+    y = x.reshape(*batch, c, h // r, r, w // r, r)
+    n = len(batch) + 1
+    y = y.transpose(*range(n), n + 1, n + 3, n, n + 2)
+    return y.reshape(*batch, c * r**2, h // r, w // r)
+
+
+def interpolate(x: np.ndarray, size: tuple[int, ...] | None, scale_factor: float | None) -> np.ndarray:
+    n = x.ndim - 2
+    for axis in range(2, x.ndim):
+        before = x.shape[axis]
+        after = _per_dim(size, n)[axis - 2] if size is not None else int(before * scale_factor)  # type: ignore[operator]
+        step = before / after if size is not None else 1 / scale_factor  # type: ignore[operator]
+        x = np.take(x, np.minimum((np.arange(after) * step).astype(int), before - 1), axis=axis)
+    return x

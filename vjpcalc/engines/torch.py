@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator as python
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -86,11 +87,16 @@ class TorchEngine:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """While it lasts, torch's own default dtype is this engine's (it is what int / int gives)."""
+        """While it lasts, torch's own default dtype is this engine's (it is what int / int gives).
+
+        torch's warnings are about its own interface: they are not shown.
+        """
         before = torch.get_default_dtype()
         torch.set_default_dtype(self.dtype)
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
         finally:
             torch.set_default_dtype(before)
 

@@ -258,6 +258,7 @@ class Interpreter:
     ) -> None:
         self.engine, self.trace, self.source, self.limits, self.use = engine, trace, source, limits, use
         self.hidden = hidden  # this scope runs a text of the table: hidden rows are within reach, kinks are noted above
+        self.call_site: tuple[Span | None, tuple[int, ...]] | None = None  # of that row: where its nodes belong
         self.names: dict[str, Any] = {}
         self.iterations: list[int] = []
         self.steps = 0
@@ -267,7 +268,8 @@ class Interpreter:
     def add(
         self, operator: Operator | None, arguments: Mapping[str, Any], value: Any, span: Span | None, name: str | None = None
     ) -> Node:
-        node = Node(len(self.trace.nodes), operator, arguments, value, span, name, tuple(self.iterations))
+        span, iterations = self.call_site or (span, tuple(self.iterations))
+        node = Node(len(self.trace.nodes), operator, arguments, value, span, name, iterations)
         self.trace.nodes.append(node)
         return node
 
@@ -358,7 +360,7 @@ class Interpreter:
             raise Diagnostic("type", f"{len(names)} names cannot take {count(len(values), 'value')} apart", span=span)
         for name, item in zip(names, values, strict=True):
             self.names[name] = item
-            if isinstance(item, Node):
+            if isinstance(item, Node) and not self.hidden:
                 self.trace.labels.setdefault(item.index, name)
         return value
 
@@ -614,11 +616,14 @@ class Interpreter:
         else:
             raise self.unknown(name, expression, what)
         arguments = {p.name: self.argument(operator, p, arguments[p.name], span) for p in operator.parameters}
+        for condition, message in operator.requires.items():
+            if self.aside(condition, arguments) is not True:
+                raise Diagnostic("value", f"{operator.name}: {message}")
         self.check_size(operator, arguments, span)
         if operator.kinks and self.engine.expands and not self.hidden:
             self.note_kinks(operator, arguments, span)
         if operator.kind == "several":
-            return self.parts(operator, arguments)
+            return self.parts(operator, arguments, span)
         if operator.ref and (self.engine.expands or not operator.torch):
             return self.expand(operator, arguments, span)
         return self.add(operator, arguments, self.compute(operator, arguments, expression), span)
@@ -648,7 +653,7 @@ class Interpreter:
             return value
         if is_number(value) and operator.infix and not operator.infix == "@":
             return value
-        return self.tensor(value, span, whole=parameter.kind == "indices")
+        return self.tensor(value, span, whole=parameter.kind in ("indices", "target"))
 
     def compute(self, operator: Operator, arguments: Mapping[str, Any], expression: syntax.Apply | None) -> Any:
         values = {key: with_values(value, lambda node: node.value) for key, value in arguments.items()}
@@ -665,7 +670,7 @@ class Interpreter:
             raise _engine_error(operator, arguments, error, expression) from error
 
     def expand(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Node:
-        scope = self.scope(arguments)
+        scope = self.scope(arguments, span)
         program = row_program(operator.ref)
         try:
             return self.tensor(scope.block_result(program.statements), span)
@@ -673,22 +678,23 @@ class Interpreter:
             # the row's text is no concern of the user's: the place is the call
             raise Diagnostic(diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint) from None
 
-    def parts(self, operator: Operator, arguments: Mapping[str, Any]) -> Any:
+    def parts(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Any:
         """The results of a row that has several: Fields, or a tuple where their number depends on the arguments."""
         try:
             if operator.fields:
-                scope = self.scope(arguments)
+                scope = self.scope(arguments, span)
                 items = {part: scope.expression(_only_expression(text)) for part, text in operator.fields.items()}
                 return Fields(operator.name, items)
             number = self.scope(arguments).block_result(row_program(operator.count).statements)
             part = row_program(operator.part).statements
-            return tuple(self.scope({**arguments, "i": i}).block_result(part) for i in range(number))
+            return tuple(self.scope({**arguments, "i": i}, span).block_result(part) for i in range(number))
         except Diagnostic as diagnostic:
             raise Diagnostic(diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint) from None
 
-    def scope(self, arguments: Mapping[str, Any]) -> Interpreter:
-        """A scope in which a text of the table sees the arguments of its row."""
+    def scope(self, arguments: Mapping[str, Any], span: Span | None = None) -> Interpreter:
+        """A scope in which a text of the table sees the arguments of its row, called at ``span``."""
         child = Interpreter(self.engine, self.trace, Source("", "operator table"), self.limits, {}, hidden=True)
+        child.call_site = self.call_site or (span, tuple(self.iterations))
         child.names.update(arguments)
         return child
 

@@ -38,12 +38,13 @@ array("inner(a, b)", numpy="inner", complex="numpy",
 array("outer(a, b|vec2)", aliases="ger", numpy="outer", complex="numpy", size="(numel(a), numel(b))", vjp={"a": "g @ b", "b": "a @ g"},
       samples=("outer(a, b) | a(2) b(3)", "outer(a, b) | a(0) b(3)"),
       example="'outer(a, b)' a='[1, 2]' b='[3]' --seed '[[1], [2]]' -> a = [3, 6]; b = [5]")
-array("einsum(equation|subscripts: text, *operands)", torch="einsum(equation, *operands)", numpy="einsum(equation, *operands)",
+array("einsum(equation|subscripts: text, *operands)", torch="einsum(equation, *operands)", numpy="kernels.einsum(equation, *operands)",
       complex="numpy", vjp={"operands": "einsum_cotangents(g, operands, equation)"},
       samples=("einsum('ij,jk->ik', a, b) | a(2,3) b(3,4)", "einsum('ij,jk', a, b) | a(2,3) b(3,4)", "einsum('ii', a) | a(3,3)",
                "einsum('ii->i', a) | a(3,3)", "einsum('...ij->...ji', a) | a(2,2,3)", "einsum('i,j->ij', a, b) | a(2) b(3)",
                "einsum('bn,anm,bm->ba', a, b, c) | a(2,5) b(3,5,4) c(2,4)", "einsum('ij->', a) | a(2,3)", "einsum('ij->j', a) | a(2,3)",
-               "einsum('...ij,...jk->...ik', a, b) | a(2,2,3) b(1,3,2)", "einsum('i,i', a, a) | a(3)", "einsum('iij,j->i', a, b) | a(2,2,3) b(3)"),
+               "einsum('...ij,...jk->...ik', a, b) | a(2,2,3) b(1,3,2)", "einsum('i,i', a, a) | a(3)", "einsum('iij,j->i', a, b) | a(2,2,3) b(3)",
+               "einsum('...ij->ij', a) | a(2,2,3)", "einsum('ij,jk', a, b) | a(2,1) b(3,2)"),
       example="\"einsum('i,i', a, b)\" a='[1, 2]' b='[3, 4]' -> a = [3, 4]; b = [1, 2]")
 several("einsum_cotangents(g, operands: tensors, equation: text)", hidden=True, count="len(operands)",
         part="einsum_cotangent(g, operands, equation, i)")

@@ -40,6 +40,7 @@ KINDS = {
     "tensors": "tensors",
     "constant": "a tensor (a constant)",
     "indices": "whole numbers",
+    "target": "a tensor (whole numbers stay whole)",
     "axis": "a dimension",
     "newaxis": "a dimension",
     "axes": "a dimension or a tuple of dimensions",
@@ -64,7 +65,7 @@ DTYPES = {
 }
 
 # Kinds that hold tensors: their values become nodes of the graph. No gradient flows into constants and indices.
-TENSOR_KINDS = ("tensor", "tensors", "constant", "indices")
+TENSOR_KINDS = ("tensor", "tensors", "constant", "indices", "target")
 
 # Second spellings that every row understands, since torch and NumPy disagree on them everywhere.
 SPELLINGS = {
@@ -146,6 +147,7 @@ class Operator:
     count: str = ""  # how many results a row of kind "several" has, where they have no names
     part: str = ""  # and the program of result i
     domain: str | Mapping[str, str] = ""
+    requires: Mapping[str, str] = field(default_factory=dict)  # condition on the arguments → what to say if it fails
     kinks: str = ""
     convention: str = ""
     note: str = ""
@@ -153,6 +155,7 @@ class Operator:
     source: str = ""
     example: str = ""  # "tanh(x) x=0.5 -> x = 0.7864477": a command's arguments and the gradients it prints
     samples: tuple[str, ...] = ()  # "sum(x, dim=1) | x(2,3)": calls for the tests, inputs drawn from the domain
+    accuracy: float = 0.0  # relative, of torch's own derivative, where it is worse than its dtype's: as measured
     size: str = ""  # elements of the result, where it can be far larger than the inputs
     frozen: bool = False  # no gradient flows through: the result is a constant
     hidden: bool = False  # a part of another row: reached by that row, not by name
@@ -393,7 +396,7 @@ def _usage(operator: Operator) -> str:
 
 def _normalize(operator: Operator, parameter: Parameter, value: Any, ndim: int) -> Any:
     kind = parameter.kind
-    if kind in ("tensor", "constant", "indices"):
+    if kind in ("tensor", "constant", "indices", "target"):
         if isinstance(value, str) or (value is None and parameter.default is not None):
             raise _wrong(operator, parameter, value)
         return value
@@ -421,7 +424,7 @@ def _normalize(operator: Operator, parameter: Parameter, value: Any, ndim: int) 
         return value
     if kind == "text" and isinstance(value, str):
         return value
-    if kind == "dtype" and value in DTYPES:
+    if kind == "dtype" and isinstance(value, str) and value in DTYPES:
         return DTYPES[value]
     if kind in ("shape", "ints"):
         items = tuple(value) if isinstance(value, list | tuple) else (value,)

@@ -221,11 +221,6 @@ movement("take_along_dim(x, indices: indices, dim: axis = None)", aliases="take_
 movement("masked_select(x, mask: constant)", numpy="kernels.masked_select", vjp={"x": "accumulate(g, masked_select(positions(x), mask), x)"},
          samples=("masked_select(x, x > 0) | x(2,3)", "masked_select(x, tensor([True, False, True])) | x(2,3)"),
          example="'masked_select(x, x > 1)' x='[1, 2, 3]' --seed '[4, 5]' -> x = [0, 4, 5]")
-composed("masked_fill(x, mask: constant, value)", torch="masked_fill", ref="where(mask, value, x)",
-         vjp={"x": "where(mask, 0, g)", "value": "where(mask, g, 0)"},
-         samples=("masked_fill(x, x > 0, 2) | x(2,3)", "masked_fill(x, tensor([True, False, True]), -1) | x(2,3)",
-                  "masked_fill(x, x > 0, v) | x(2,3) v()"),
-         example="'masked_fill(x, x > 1, 0)' x='[1, 2, 3]' --seed '[4, 5, 6]' -> x = [4, 0, 0]")
 array("scatter(x, dim: axis, index: indices, value|src: number)", torch="scatter(x, dim, index, value)", complex="numpy",
       numpy="kernels.scatter(x, dim, index, value)", vjp={"x": "scatter(g, dim, index, 0)"},
       samples=("scatter(x, 1, [[0], [2]], 5) | x(2,3)", "scatter(x, 0, [1], -1) | x(3)"),
