@@ -274,7 +274,7 @@ def test_what_strangers_write(text, as_bytes):
 
 
 PIPES = [
-    (None, "-", "there is no standard input to read"),
+    (None, "-", "standard input has been read already: it is the expression"),
     (b"", "-", "standard input is empty: JSON was expected"),
     (b"\xff\xfe", "-", "standard input is not JSON: it is not UTF-8 text"),
     (b"{}", "-", "standard input holds no tensor"),

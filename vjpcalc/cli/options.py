@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -17,7 +17,6 @@ from vjpcalc.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
     from vjpcalc.backward import Job
-    from vjpcalc.tensors.literals import Item
 
 INPUT = "Inputs and seed"
 CHECK = "Check"
@@ -155,45 +154,21 @@ def make_job(options: JobOptions, *, seeded: bool = True) -> Job:
     from vjpcalc import operators  # noqa: F401 (fills the operator table)
     from vjpcalc.language.syntax import parse
 
-    from vjpcalc.tensors.literals import Reader, parse_inputs, parse_seed
-
-    items = parse_inputs(options.inputs or ())
-    seeds = [parse_seed(text) for text in options.seed or ()] if seeded else []
-    if options.expression == "-" and any(item.from_stdin for item in (*items.values(), *seeds)):
-        raise Diagnostic("usage", "standard input cannot be the expression and an input at once")
     program = parse(*read_expression(options.expression))
 
     from vjpcalc.api import parse_dtype
     from vjpcalc.backward import Job
     from vjpcalc.engines.engine import Limits
+    from vjpcalc.tensors.literals import Reader
     from vjpcalc.use import load
 
     dtype = parse_dtype(options.dtype)
-    used = [load(one) for one in options.use or ()]
+    limits = Limits(options.max_steps, options.max_elements)
+    use = {operator.name: operator for operator in map(load, options.use or ())}
     outputs = tuple(options.output or ()) or (program.output,)
-    reader = Reader(sys.stdin, options.random_seed, default=str(dtype).removeprefix("torch."))
-    inputs = {name: reader.tensor(item) for name, item in items.items()}
-    given: dict[str, list[Any]] = {}
-    for item in seeds:
-        name = _output_of(item, outputs)
-        given.setdefault(name, []).append(reader.tensor(item))
+    stdin = None if options.expression == "-" else sys.stdin
+    reader = Reader(stdin, options.random_seed, limits, dtype)
+    inputs = reader.inputs(options.inputs or ())
+    seeds = reader.seeds(options.seed or (), outputs) if seeded else {}
     wrt = [leaf.strip() for leaf in options.wrt.split(",") if leaf.strip()] if options.wrt is not None else None
-    return Job(
-        program,
-        inputs,
-        given,
-        wrt,
-        outputs,
-        dtype,
-        Limits(options.max_steps, options.max_elements),
-        {operator.name: operator for operator in used},
-        options.random_seed,
-    )
-
-
-def _output_of(item: Item, outputs: Sequence[str]) -> str:
-    if item.name is not None:
-        return item.name
-    if len(outputs) == 1:
-        return outputs[0]
-    raise item.error("there are several outputs: say which one this seed belongs to", hint=f"--seed {outputs[0]}=…")
+    return Job(program, inputs, seeds, wrt, outputs, dtype, limits, use, options.random_seed)

@@ -44,3 +44,28 @@ def columns_bar(*, color: bool = True) -> Iterator[Callable[[str, int, int], Non
     finally:
         if bar is not None:
             bar.stop()
+
+
+@contextmanager
+def jobs_bar(total: int | None, done: int, *, color: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar for the jobs of a batch, ``done`` of which need not be run; yields ``tell(failures so far)``."""
+    from rich.progress import (
+        BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn,
+    )  # fmt: skip
+
+    from vjpcalc.report.terminal import console
+
+    columns = [
+        TextColumn("batch"),
+        SpinnerColumn() if total is None else BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn() if total is None else TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}", style="red"),
+    ]
+    with Progress(*columns, console=console(sys.stderr, color=None if color else False), transient=True) as bar:
+        task = bar.add_task("", total=total, completed=done, failed="")
+
+        def tell(failures: int) -> None:
+            bar.update(task, advance=1, failed=f"{failures:,} failed" if failures else "")
+
+        yield tell

@@ -29,7 +29,7 @@ def vjp_report(vjp: VJP, *, precision: int = numbers.PRECISION, width: int | Non
 
 def _expression(vjp: VJP) -> list[Line]:
     lines = vjp.expression.split("\n")
-    if list(vjp.outputs) == ["out"] and len(lines) == 1:
+    if list(vjp.outputs) == ["out"] and len(vjp.job.program.statements) == 1 == len(lines):
         return [line(Text("out", "name"), " = ", Text(lines[0], "title"))]
     return [line(Text(text, "title")) for text in lines]
 

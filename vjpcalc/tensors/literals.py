@@ -285,7 +285,7 @@ def _home(path: str) -> str:
 
 def _read_document(stream: IO[Any] | None) -> Any:
     if stream is None:
-        raise Diagnostic("input", "there is no standard input to read")
+        raise Diagnostic("input", "standard input has been read already: it is the expression")
     try:
         text = stream.read()
         if isinstance(text, bytes):
