@@ -62,7 +62,9 @@ def read(path: Path) -> list[Case]:
 
 
 CASES = [
-    pytest.param(case, id=f"{path.stem}: {case.title}") for path in sorted(FOLDER.glob("*.test")) for case in read(path)
+    pytest.param(case, id=f"{path.stem}: {case.title}")
+    for path in sorted(FOLDER.glob("*.test"))
+    for case in read(path)
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vjpcalc
-from vjpcalc import Diagnostic, VJP
+from vjpcalc import VJP, Diagnostic
 from vjpcalc.check import check
 from vjpcalc.use import operator as use_operator
 
@@ -25,17 +25,34 @@ def corrupted(result: VJP, leaf: str, factor: float) -> VJP:
 
 
 PROGRAMS = {
-    "a matrix product": ("a @ b", {"a": RNG.normal(size=(3, 4)), "b": RNG.normal(size=(4, 2))}, np.ones((3, 2))),
-    "elementwise, of any size": ("tanh(x) * exp(-x**2)", {"x": RNG.normal(size=20_000)}, RNG.normal(size=20_000)),
+    "a matrix product": (
+        "a @ b",
+        {"a": RNG.normal(size=(3, 4)), "b": RNG.normal(size=(4, 2))},
+        np.ones((3, 2)),
+    ),
+    "elementwise, of any size": (
+        "tanh(x) * exp(-x**2)",
+        {"x": RNG.normal(size=20_000)},
+        RNG.normal(size=20_000),
+    ),
     "broadcasting": ("sum((x - b)**2)", {"x": RNG.normal(size=(4, 3)), "b": RNG.normal(size=3)}, None),
     "a small network": (
         "h = tanh(x @ W + b); mean((h @ v)**2)",
-        {"x": RNG.normal(size=(5, 3)), "W": RNG.normal(size=(3, 4)), "b": RNG.normal(size=4), "v": RNG.normal(size=4)},
+        {
+            "x": RNG.normal(size=(5, 3)),
+            "W": RNG.normal(size=(3, 4)),
+            "b": RNG.normal(size=4),
+            "v": RNG.normal(size=4),
+        },
         None,
     ),
     "a softmax": ("exp(x) / sum(exp(x))", {"x": RNG.normal(size=5)}, RNG.normal(size=5)),
     "an inverse": ("inv(x)", {"x": RNG.normal(size=(4, 4)) + 4 * np.eye(4)}, RNG.normal(size=(4, 4))),
-    "a loop": ("y = x\nfor i in range(20):\n    y = sin(y) + x\ny", {"x": RNG.normal(size=4)}, RNG.normal(size=4)),
+    "a loop": (
+        "y = x\nfor i in range(20):\n    y = sin(y) + x\ny",
+        {"x": RNG.normal(size=4)},
+        RNG.normal(size=4),
+    ),
 }
 
 
@@ -79,11 +96,15 @@ class Cube(torch.autograd.Function):
         return Cube.factor * x**2 * g
 
 
-@pytest.mark.parametrize(("factor", "status"), [(3.0, "passed"), (3.0 * (1 + 1e-6), "failed"), (2.0, "failed")])
+@pytest.mark.parametrize(
+    ("factor", "status"), [(3.0, "passed"), (3.0 * (1 + 1e-6), "failed"), (2.0, "failed")]
+)
 def test_a_users_function_is_checked_by_its_forward_alone(monkeypatch, factor: float, status: str) -> None:
     monkeypatch.setattr(Cube, "factor", factor)
     cube = use_operator("cube", Cube)
-    result = vjpcalc.vjp("sum(cube(x) * w)", {"x": [1.0, -2.0, 0.5], "w": [1.0, 2.0, 3.0]}, use={"cube": cube})
+    result = vjpcalc.vjp(
+        "sum(cube(x) * w)", {"x": [1.0, -2.0, 0.5], "w": [1.0, 2.0, 3.0]}, use={"cube": cube}
+    )
     assert result.check.leaves["x"].status == status
     assert result.check.leaves["x"].differentiation == "central differences"
     if status == "passed":
@@ -141,10 +162,17 @@ def test_an_ill_conditioned_gradient_is_inconclusive_and_says_by_how_much() -> N
 
 @pytest.mark.parametrize(
     "expression",
-    ["(x + 1e8) - 1e8", "x * sin(1)**2 + x * cos(1)**2 - x", "exp(x) / sum(exp(x)) * 0", "sum(exp(x) / sum(exp(x)))"],
+    [
+        "(x + 1e8) - 1e8",
+        "x * sin(1)**2 + x * cos(1)**2 - x",
+        "exp(x) / sum(exp(x)) * 0",
+        "sum(exp(x) / sum(exp(x)))",
+    ],
 )
 def test_cancellation_is_not_called_wrong(expression: str) -> None:
-    result = vjpcalc.vjp(expression, {"x": [1.0, 2.0, 3.0]}, None if expression.startswith("sum") else [1, 1, 1])
+    result = vjpcalc.vjp(
+        expression, {"x": [1.0, 2.0, 3.0]}, None if expression.startswith("sum") else [1, 1, 1]
+    )
     assert result.check.status == "passed", result.check
 
 
@@ -191,7 +219,15 @@ def test_an_unknown_method_is_refused() -> None:
 
 UNARY = ["sin({})", "cos({})", "tanh({})", "exp({} / 4)", "abs({})", "relu({})", "sigmoid({})", "({})**2", "-({})",
          "log(1 + ({})**2)", "sqrt(1 + ({})**2)", "maximum({}, 0.3)", "({}).T.T", "({})**3"]  # fmt: skip
-BINARY = ["({} + {})", "({} - {})", "({} * {})", "({} / (1 + ({})**2))", "maximum({}, {})", "({} @ {})", "where({0} > {1}, {0}, 2 * {1})"]
+BINARY = [
+    "({} + {})",
+    "({} - {})",
+    "({} * {})",
+    "({} / (1 + ({})**2))",
+    "maximum({}, {})",
+    "({} @ {})",
+    "where({0} > {1}, {0}, 2 * {1})",
+]
 
 
 def random_expression(rng: np.random.Generator, depth: int) -> str:

@@ -52,7 +52,9 @@ class Job:
             return found
         for name in self.wrt:
             if name not in self.inputs:
-                raise Diagnostic("input", f"--wrt: there is no input '{name}'" + did_you_mean(name, self.inputs))
+                raise Diagnostic(
+                    "input", f"--wrt: there is no input '{name}'" + did_you_mean(name, self.inputs)
+                )
             if not self.inputs[name].is_floating_point():
                 dtype = dtype_name(self.inputs[name])
                 raise Diagnostic(
@@ -121,7 +123,11 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
         trace = run(job.program, engine, inputs, outputs=job.outputs, limits=job.limits, use=job.use)
     for name, node in trace.outputs.items():
         if not node.value.is_floating_point():
-            kind = "a mask (bool)" if node.value.dtype == torch.bool else f"whole numbers ({dtype_name(node.value)})"
+            kind = (
+                "a mask (bool)"
+                if node.value.dtype == torch.bool
+                else f"whole numbers ({dtype_name(node.value)})"
+            )
             raise Diagnostic(
                 "type",
                 f"the output '{name}' has no gradient: it is {kind}",
@@ -132,7 +138,9 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
     return Forward(trace, leaves)
 
 
-def backward(job: Job, run: Forward, seeds: Mapping[str, Sequence[torch.Tensor]]) -> tuple[dict[str, torch.Tensor], int]:
+def backward(
+    job: Job, run: Forward, seeds: Mapping[str, Sequence[torch.Tensor]]
+) -> tuple[dict[str, torch.Tensor], int]:
     """Call ``backward`` once for each round of seeds: the leaves' accumulated gradients, and the number of calls.
 
     A leaf that no output depends on gets zeros.
@@ -152,7 +160,9 @@ def backward(job: Job, run: Forward, seeds: Mapping[str, Sequence[torch.Tensor]]
                 torch.autograd.backward(tensors, list(roots.values()), retain_graph=turn + 1 < rounds)
             except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
                 raise Diagnostic(
-                    "value", "backward() failed", hint=str(error).strip().split("\n")[0] or type(error).__name__
+                    "value",
+                    "backward() failed",
+                    hint=str(error).strip().split("\n")[0] or type(error).__name__,
                 ) from error
     gradients = {
         name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in run.leaves.items()
@@ -168,7 +178,14 @@ def compute(job: Job) -> VJP:
     gradients, calls = backward(job, run, seeds)
     totals = {name: sum(given[1:], given[0]) for name, given in seeds.items()}
     return VJP(
-        job.program.text, outputs, totals, gradients, calls, tuple(_notes(job, run, calls)), job=job, trace=run.trace
+        job.program.text,
+        outputs,
+        totals,
+        gradients,
+        calls,
+        tuple(_notes(job, run, calls)),
+        job=job,
+        trace=run.trace,
     )
 
 
@@ -257,7 +274,11 @@ def _misshapen_seed(name: str, shape: tuple[int, ...], seed: torch.Tensor, sever
     given = "a single number (shape ())" if not seed.shape else f"of shape {tuple(seed.shape)}"
     if seed.numel() == torch.Size(shape).numel():
         fixed = seed.reshape(shape)
-        how = f"it has the right number of elements: reshaped to {shape} it fits" if shape else "give it without brackets"
+        how = (
+            f"it has the right number of elements: reshaped to {shape} it fits"
+            if shape
+            else "give it without brackets"
+        )
     else:
         try:
             fixed = seed.broadcast_to(shape)

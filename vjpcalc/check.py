@@ -81,7 +81,9 @@ class LeafCheck:
         """To how many decimal digits gradient and Jᵀ·seed agree; 16 is all of float64's."""
         if self.max_rel_error is None or not math.isfinite(self.max_rel_error):
             return None
-        return 16 if self.max_rel_error < 1e-16 else max(0, min(16, math.floor(-math.log10(self.max_rel_error))))
+        return (
+            16 if self.max_rel_error < 1e-16 else max(0, min(16, math.floor(-math.log10(self.max_rel_error))))
+        )
 
     def to_dict(self) -> dict[str, Any]:
         from vjpcalc.tensors.encode import to_list, to_record
@@ -148,7 +150,13 @@ def check(
         leaves[name] = _judge(vjp, trace, name, witness, noise)
     statuses = [leaf.status for leaf in leaves.values()]
     status = next((s for s in (FAILED, INCONCLUSIVE) if s in statuses), PASSED)
-    named = "probe" if "probe" in methods else methods[0] if methods else ("explicit" if method == "auto" else method)
+    named = (
+        "probe"
+        if "probe" in methods
+        else methods[0]
+        if methods
+        else ("explicit" if method == "auto" else method)
+    )
     return replace(vjp, check=Check(status, named, "torch" if named == "forward" else "numexpr", leaves))
 
 
@@ -239,7 +247,9 @@ def _probe(trace: Trace, leaf: str, replay: Replay) -> _Witness:
     generator = np.random.default_rng(0)
     x = np.asarray(replay.leaf.value)
     kinked = bool(relevant_kinks(trace, replay))
-    directions = generator.choice([-1.0, 1.0], (PROBES, *x.shape)) * generator.uniform(0.5, 1.0, (PROBES, *x.shape))
+    directions = generator.choice([-1.0, 1.0], (PROBES, *x.shape)) * generator.uniform(
+        0.5, 1.0, (PROBES, *x.shape)
+    )
     directions *= relative_scale(x)
     found = [directional(replay, direction, kinked) for direction in directions]
 
@@ -275,7 +285,9 @@ def _forward_jacobian(vjp: VJP, leaf: str, progress: Callable[[int, int], None] 
         tangent.view(-1)[index] = 1
         try:
             with warnings.catch_warnings(), forward_ad.dual_level(), engine.session():
-                warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, at its first use of forward mode
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # torch's own, at its first use of forward mode
                 inputs = {**job.inputs, leaf: forward_ad.make_dual(value, tangent)}
                 trace = run(job.program, engine, inputs, outputs=job.outputs, limits=job.limits, use=job.use)
                 parts = []
@@ -386,22 +398,33 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
 
     if apart.any():
         spread, backward_only = (
-            SPREAD_FACTOR * witness.projected_size(noise.spread(name, through_values=through)) for through in (True, False)
+            SPREAD_FACTOR * witness.projected_size(noise.spread(name, through_values=through))
+            for through in (True, False)
         )
         measured = tolerance + spread + backward_only
         wrong = apart & ~(error <= measured)
         if wrong.any() and not _second_witness(witness, v, wrong, own, other, error):
             return replace(
-                report, status=INCONCLUSIVE, reason="the reference engine's two ways to differentiate disagree"
+                report,
+                status=INCONCLUSIVE,
+                reason="the reference engine's two ways to differentiate disagree",
             )
         if wrong.any():
             worst = int(np.argmax(np.where(wrong, error / measured, -1)))
-            reason = f"{element.name(worst)}: backward gives {own[worst]:.17g}, Jᵀ·seed is {other[worst]:.17g}"
+            reason = (
+                f"{element.name(worst)}: backward gives {own[worst]:.17g}, Jᵀ·seed is {other[worst]:.17g}"
+            )
             return replace(
-                report, status=FAILED, reason=reason, index=element.index(worst), tolerance=float(measured[worst])
+                report,
+                status=FAILED,
+                reason=reason,
+                index=element.index(worst),
+                tolerance=float(measured[worst]),
             )
         scale = max(scale, noise.flow(name))
-        report = replace(report, tolerance=_largest(measured), max_rel_error=_relative(_largest(error), scale))
+        report = replace(
+            report, tolerance=_largest(measured), max_rel_error=_relative(_largest(error), scale)
+        )
         drowned = apart & (spread > math.sqrt(eps) * scale)
         if drowned.any():
             worst = int(np.argmax(np.where(drowned, spread, -1)))
@@ -516,7 +539,9 @@ def _non_finite(
             index = tuple(int(i) for i in bad.nonzero()[0])
             place = f"[{', '.join(map(str, index))}]" if index else ""
             made = first_non_finite(vjp.trace)
-            return f"the output {output}{place} is {_said(tensor[index])}" + (f": {made}" if made else ""), None
+            return f"the output {output}{place} is {_said(tensor[index])}" + (
+                f": {made}" if made else ""
+            ), None
     bad_gradient = ~torch.isfinite(vjp.gradients[name])
     if bad_gradient.any():
         index = tuple(int(i) for i in bad_gradient.nonzero()[0])
@@ -570,9 +595,7 @@ def non_finite_backward(vjp: VJP) -> str | None:
     return None
 
 
-def cotangents_of(
-    job: Job, seeds: Mapping[str, torch.Tensor]
-) -> tuple[Forward, dict[int, torch.Tensor]]:
+def cotangents_of(job: Job, seeds: Mapping[str, torch.Tensor]) -> tuple[Forward, dict[int, torch.Tensor]]:
     """Run a job again and keep the cotangent of every node, by node index: what ``explain`` walks."""
     again = forward(job)
     for node in again.trace.nodes:
@@ -580,5 +603,7 @@ def cotangents_of(
             node.value.retain_grad()
     backward(job, again, {name: [seed] for name, seed in seeds.items()})
     return again, {
-        node.index: node.value.grad for node in again.trace.nodes if node.value.requires_grad and node.value.grad is not None
+        node.index: node.value.grad
+        for node in again.trace.nodes
+        if node.value.requires_grad and node.value.grad is not None
     }

@@ -133,7 +133,11 @@ def jacobian(
         parts = [getattr(derivative, name) for derivative in derivatives]
         if not parts or parts[0] is None:
             return None
-        return np.where(dependent, parts[0], parts[0].dtype.type(0)) if columns is not None else np.stack(parts, axis=1)
+        return (
+            np.where(dependent, parts[0], parts[0].dtype.type(0))
+            if columns is not None
+            else np.stack(parts, axis=1)
+        )
 
     entries, errors = laid_out("value"), laid_out("error")
     methods = {derivative.method for derivative in derivatives}
@@ -168,7 +172,11 @@ def _scaled(derivative: Derivative, factor: Any) -> Derivative:
     value, error = times(derivative.value), times(derivative.error)
     assert value is not None and error is not None
     return replace(
-        derivative, value=value, error=np.abs(error), left=times(derivative.left), right=times(derivative.right)
+        derivative,
+        value=value,
+        error=np.abs(error),
+        left=times(derivative.left),
+        right=times(derivative.right),
     )
 
 
@@ -228,7 +236,13 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
         kink = spread > 1e-5 * np.maximum(np.abs(right.best), np.abs(left.best)) + 16 * doubt
         kink |= ~(np.isfinite(right.best) & np.isfinite(left.best)) & np.isfinite(center)
     return Derivative(
-        central.best, central.error, "central differences", kink, left.best, right.best, flips[-1] if flips else None
+        central.best,
+        central.error,
+        "central differences",
+        kink,
+        left.best,
+        right.best,
+        flips[-1] if flips else None,
     )
 
 

@@ -21,7 +21,9 @@ def has_rule(operator: Operator, parameter: str) -> bool:
     return not operator.vjp.get(parameter, '"').startswith('"')
 
 
-def run_rule(operator: Operator, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray) -> Any:
+def run_rule(
+    operator: Operator, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
+) -> Any:
     """The cotangent that an operator hands to one of its parameters.
 
     ``values`` are the bound arguments with NumPy arrays for tensors; ``g`` and ``y`` are shaped like the output.

@@ -38,7 +38,9 @@ def load(text: str) -> Operator:
         sys.path.pop(0)
     found = getattr(module, name, None)
     if not callable(found):
-        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        functions = [
+            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+        ]
         raise Diagnostic(
             "usage",
             f"--use: '{file}' has no function '{name}'" + did_you_mean(name, functions),
@@ -66,5 +68,7 @@ def operator(name: str, function: Callable[..., Any]) -> Operator:
             parameters.append(Parameter(given.name, "tensors", variadic=True))
         elif given.kind is not inspect.Parameter.VAR_KEYWORD:
             option = given.default is not inspect.Parameter.empty
-            parameters.append(Parameter(given.name, "any" if option else "tensor", given.default if option else REQUIRED))
+            parameters.append(
+                Parameter(given.name, "any" if option else "tensor", given.default if option else REQUIRED)
+            )
     return Operator(name, tuple(parameters), "array", family="Yours", torch=name, function=function)

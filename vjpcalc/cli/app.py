@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from vjpcalc import __version__
+from vjpcalc.cli.batch import batch
 from vjpcalc.cli.ops import ops
 from vjpcalc.cli.vjp import vjp
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
@@ -38,12 +39,15 @@ def _version(value: bool) -> None:
     "[bold]vjpcalc vjp 'a @ b' a=… b=…[/bold]; its options: vjpcalc vjp -h."
 )
 def _app(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """The vector-Jacobian product Jᵀ·seed of an expression, by PyTorch's backward(seed), and an independent check."""
 
 
 app.command("vjp", rich_help_panel="Commands")(vjp)
+app.command("batch", rich_help_panel="Commands")(batch)
 app.command("ops", rich_help_panel="Commands")(ops)
 
 
@@ -67,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         said = f"{type(error).__name__}: {error}".split("\n")[0]
-        diagnostic = Diagnostic("internal", f"internal error: {said}", hint="this is a bug; --debug shows where")
+        diagnostic = Diagnostic(
+            "internal", f"internal error: {said}", hint="this is a bug; --debug shows where"
+        )
         _report(diagnostic, given)
         return diagnostic.status
 
@@ -140,7 +146,9 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
         command = nearest(given[0], [*typer.main.get_command(app).commands])  # type: ignore[attr-defined]
         if command:
             diagnostic.hint = f"did you mean the command 'vjpcalc {command}'?"
-    if any(word in ("--json", "--format=json", "--format=jsonl") for word in given) or _follows(given, "--format", "json"):
+    if any(word in ("--json", "--format=json", "--format=jsonl") for word in given) or _follows(
+        given, "--format", "json"
+    ):
         from vjpcalc.report.json import dumps
 
         sys.stdout.write(dumps(diagnostic.to_dict()) + "\n")
@@ -157,7 +165,9 @@ def _coloured(text: str) -> str:
     import os
 
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
-        return text.replace("error:", "\033[1;31merror:\033[0m", 1).replace("\nhint:", "\n\033[1;36mhint:\033[0m", 1)
+        return text.replace("error:", "\033[1;31merror:\033[0m", 1).replace(
+            "\nhint:", "\n\033[1;36mhint:\033[0m", 1
+        )
     return text
 
 

@@ -14,7 +14,9 @@ from vjpcalc.diagnostics import Diagnostic, did_you_mean
 @takes(report=ReportOptions)
 def ops(
     report: ReportOptions,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An operator, or part of a name.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="An operator, or part of a name.")
+    ] = None,
 ) -> int:
     """List the operators; with a name, show one: signature, domain, VJP rule, kinks, an example."""
     from vjpcalc import operators  # noqa: F401 (fills the operator table)
@@ -32,7 +34,9 @@ def ops(
         pages = [block for row in exact for block in (*row_report(row), Blank())][:-1]
         emit(report, lambda: ops_document(exact), lambda width: pages)
         return 0
-    found = [row for row in shown if any(word in known for known in (row.name, *row.aliases, row.family.lower()))]
+    found = [
+        row for row in shown if any(word in known for known in (row.name, *row.aliases, row.family.lower()))
+    ]
     if not found:
         raise Diagnostic("usage", f"no operator is called like '{name}'" + did_you_mean(word, REGISTRY),
                          hint="'vjpcalc ops' lists them all")  # fmt: skip

@@ -25,7 +25,9 @@ MAX_INPUTS = 60
 MAX_OPERATIONS = 200
 MAX_NESTING = 60
 
-STEP = 2.0**-300  # of a complex step, relative to |x|: even its square root vanishes, and a power of 2 is exact
+STEP = (
+    2.0**-300
+)  # of a complex step, relative to |x|: even its square root vanishes, and a power of 2 is exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ class Replay:
                 result.real = step.node.value
                 result.imag[np.isnan(step.node.value)] = np.nan  # sqrt(-1): a number only to a complex kernel
             values[step.node.index] = result
-        return self._join(lambda node: np.imag(values[node.index]) / STEP if node.index in values else 0.0 * node.value)
+        return self._join(
+            lambda node: np.imag(values[node.index]) / STEP if node.index in values else 0.0 * node.value
+        )
 
     def _join(self, get: Callable[[Node], np.ndarray]) -> np.ndarray:
         parts = [np.ravel(get(node)) for node in self.targets]
@@ -149,12 +153,18 @@ def _varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, 
     return found
 
 
-def _steps(trace: Trace, varying: Mapping[int, Node], targets: Iterable[Node], *, complex_: bool) -> list[Step]:
+def _steps(
+    trace: Trace, varying: Mapping[int, Node], targets: Iterable[Node], *, complex_: bool
+) -> list[Step]:
     """The steps that compute ``targets``, in order; an elementwise node with one user is printed into it."""
     wanted = {node.index for node in targets}
     users: dict[int, list[Node]] = {}
     for node in reversed(trace.nodes):
-        if node.index in varying and (node.index in wanted or node.index in users) and node.operator is not None:
+        if (
+            node.index in varying
+            and (node.index in wanted or node.index in users)
+            and node.operator is not None
+        ):
             for source in node.inputs:
                 if source.index in varying:
                     users.setdefault(source.index, []).append(node)
@@ -165,9 +175,15 @@ def _steps(trace: Trace, varying: Mapping[int, Node], targets: Iterable[Node], *
         steps.append(Step(node, text.inputs, text.numbered()))
 
     for node in trace.nodes:
-        if node.operator is None or node.index not in varying or not (node.index in wanted or node.index in users):
+        if (
+            node.operator is None
+            or node.index not in varying
+            or not (node.index in wanted or node.index in users)
+        ):
             continue
-        operands = {source.index: waiting.pop(source.index) for source in node.inputs if source.index in waiting}
+        operands = {
+            source.index: waiting.pop(source.index) for source in node.inputs if source.index in waiting
+        }
         text = _print(node, {index: printed for index, (_, printed) in operands.items()}, complex_)
         if text is None:
             for operand, printed in operands.values():
@@ -226,7 +242,9 @@ def _print(node: Node, texts: Mapping[int, _Text], complex_: bool) -> _Text | No
             return None
     if len(inputs) > MAX_INPUTS or operations > MAX_OPERATIONS or nesting >= MAX_NESTING:
         return None
-    body = re.sub(r"\b[a-z]\w*\b(?!\s*\()", lambda name: parts.get(name.group(0), name.group(0)), node.operator.numexpr)
+    body = re.sub(
+        r"\b[a-z]\w*\b(?!\s*\()", lambda name: parts.get(name.group(0), name.group(0)), node.operator.numexpr
+    )
     return _Text(f"({body})", tuple(inputs.values()), operations, nesting + 1)
 
 
@@ -235,4 +253,6 @@ MASK_OPERATORS = frozenset({"logical_and", "logical_or", "logical_xor", "logical
 
 def _takes_mask(node: Node, parameter: str) -> bool:
     assert node.operator is not None
-    return node.operator.name in MASK_OPERATORS or (node.operator.name == "where" and parameter == "condition")
+    return node.operator.name in MASK_OPERATORS or (
+        node.operator.name == "where" and parameter == "condition"
+    )

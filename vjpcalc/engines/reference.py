@@ -32,7 +32,9 @@ class ReferenceEngine:
         positional, keywords = operator.arguments("numpy", values)
         with np.errstate(all="ignore"):
             result = np.asarray(function(*positional, **keywords))
-        return result.astype(np.float64) if operator.kind == "creation" and result.dtype.kind == "f" else result
+        return (
+            result.astype(np.float64) if operator.kind == "creation" and result.dtype.kind == "f" else result
+        )
 
     def resolve(self, call: str) -> Callable[..., Any]:
         """The function behind a row's ``numpy`` text."""
@@ -75,7 +77,8 @@ def _call_user_function(operator: Operator, values: Mapping[str, Any]) -> np.nda
 
     assert operator.function is not None
     arguments = {
-        key: with_arrays(value, lambda array: torch.from_numpy(np.array(array))) for key, value in values.items()
+        key: with_arrays(value, lambda array: torch.from_numpy(np.array(array)))
+        for key, value in values.items()
     }
     positional, keywords = operator.arguments("torch", arguments)
     with torch.no_grad():

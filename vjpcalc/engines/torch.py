@@ -55,7 +55,11 @@ class TorchEngine:
 
     def constant(self, data: Any, *, whole: bool = False) -> torch.Tensor:
         tensor = torch.tensor(data)
-        return tensor if tensor.dtype == torch.bool or (whole and not tensor.is_floating_point()) else tensor.to(self.dtype)
+        return (
+            tensor
+            if tensor.dtype == torch.bool or (whole and not tensor.is_floating_point())
+            else tensor.to(self.dtype)
+        )
 
     def item(self, array: torch.Tensor) -> float | int | bool:
         return array.item()

@@ -25,8 +25,7 @@ CONSTANTS: dict[str, Any] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan":
 
 # Prefixes that an expression pasted from PyTorch, NumPy or JAX code may carry: accepted and dropped.
 PREFIXES = frozenset(
-    "torch torch.linalg torch.special torch.nn torch.nn.functional torch.fft torch.Tensor np np.linalg numpy "
-    "numpy.linalg jnp jnp.linalg jax jax.numpy jax.nn jax.lax scipy.special special F nn nn.functional math".split()
+    ["torch", "torch.linalg", "torch.special", "torch.nn", "torch.nn.functional", "torch.fft", "torch.Tensor", "np", "np.linalg", "numpy", "numpy.linalg", "jnp", "jnp.linalg", "jax", "jax.numpy", "jax.nn", "jax.lax", "scipy.special", "special", "F", "nn", "nn.functional", "math"]
 )
 
 
@@ -69,7 +68,11 @@ class Fields:
     items: Mapping[str, Node]
 
     def __repr__(self) -> str:
-        return f"the pair ({', '.join(self.items)})" if len(self.items) == 2 else f"the tuple ({', '.join(self.items)})"
+        return (
+            f"the pair ({', '.join(self.items)})"
+            if len(self.items) == 2
+            else f"the tuple ({', '.join(self.items)})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,9 @@ def row_program(text: str) -> syntax.Program:
     return syntax.parse(text, "operator table")
 
 
-def evaluate(text: str, engine: Engine, names: Mapping[str, Any], use: Mapping[str, Operator] | None = None) -> Any:
+def evaluate(
+    text: str, engine: Engine, names: Mapping[str, Any], use: Mapping[str, Operator] | None = None
+) -> Any:
     """A row's text (a VJP rule, say) on arrays of the engine: the resulting array, or tuple of arrays.
 
     ``names`` maps names to arrays (anything with a ``shape``) and options.
@@ -257,8 +262,12 @@ class Interpreter:
         hidden: bool = False,
     ) -> None:
         self.engine, self.trace, self.source, self.limits, self.use = engine, trace, source, limits, use
-        self.hidden = hidden  # this scope runs a text of the table: hidden rows are within reach, kinks are noted above
-        self.call_site: tuple[Span | None, tuple[int, ...]] | None = None  # of that row: where its nodes belong
+        self.hidden = (
+            hidden  # this scope runs a text of the table: hidden rows are within reach, kinks are noted above
+        )
+        self.call_site: tuple[Span | None, tuple[int, ...]] | None = (
+            None  # of that row: where its nodes belong
+        )
         self.names: dict[str, Any] = {}
         self.iterations: list[int] = []
         self.steps = 0
@@ -266,7 +275,12 @@ class Interpreter:
     # -- nodes
 
     def add(
-        self, operator: Operator | None, arguments: Mapping[str, Any], value: Any, span: Span | None, name: str | None = None
+        self,
+        operator: Operator | None,
+        arguments: Mapping[str, Any],
+        value: Any,
+        span: Span | None,
+        name: str | None = None,
     ) -> Node:
         span, iterations = self.call_site or (span, tuple(self.iterations))
         node = Node(len(self.trace.nodes), operator, arguments, value, span, name, iterations)
@@ -276,7 +290,11 @@ class Interpreter:
     def wrap(self, value: Any) -> Any:
         if isinstance(value, tuple | list):
             return type(value)(self.wrap(item) for item in value)
-        return self.add(None, {}, value, None) if hasattr(value, "shape") and not isinstance(value, Node) else value
+        return (
+            self.add(None, {}, value, None)
+            if hasattr(value, "shape") and not isinstance(value, Node)
+            else value
+        )
 
     def tensor(self, value: Any, span: Span | None, whole: bool = False) -> Node:
         """A number, or a nested list of numbers and tensors, as a Node."""
@@ -290,7 +308,9 @@ class Interpreter:
             )  # fmt: skip
         if isinstance(value, list | tuple):
             if any(True for _ in nodes_in(value)):
-                return self.call("stack", [tuple(self.tensor(item, span, whole) for item in value), 0], {}, span)
+                return self.call(
+                    "stack", [tuple(self.tensor(item, span, whole) for item in value), 0], {}, span
+                )
             shape = list_shape(value, span)
             if numel(shape) > self.limits.max_elements:
                 raise self.too_large("this list", shape)
@@ -312,7 +332,9 @@ class Interpreter:
             except Diagnostic as diagnostic:
                 raise diagnostic.at(statement.span, self.source) from None
             except RecursionError:
-                raise Diagnostic("limit", "nested too deeply", span=statement.span, source=self.source) from None
+                raise Diagnostic(
+                    "limit", "nested too deeply", span=statement.span, source=self.source
+                ) from None
         return result
 
     def step(self, span: Span) -> None:
@@ -353,11 +375,15 @@ class Interpreter:
         elif isinstance(value, tuple | list):
             values = list(value)
         elif isinstance(value, Node) and value.shape:
-            values = [self.call("getitem", [value, i], {}, span) for i in range(min(value.shape[0], len(names) + 1))]
+            values = [
+                self.call("getitem", [value, i], {}, span) for i in range(min(value.shape[0], len(names) + 1))
+            ]
         else:
             values = []
         if len(values) != len(names):
-            raise Diagnostic("type", f"{len(names)} names cannot take {count(len(values), 'value')} apart", span=span)
+            raise Diagnostic(
+                "type", f"{len(names)} names cannot take {count(len(values), 'value')} apart", span=span
+            )
         for name, item in zip(names, values, strict=True):
             self.names[name] = item
             if isinstance(item, Node) and not self.hidden:
@@ -391,7 +417,9 @@ class Interpreter:
 
     def count_through(self, name: str, bounds: list[Any], span: Span) -> Iterator[None]:
         if not all(isinstance(bound, int) and not isinstance(bound, bool) for bound in bounds):
-            raise Diagnostic("type", "range takes whole numbers", span=span, hint="for i in range(x.shape[0]):")
+            raise Diagnostic(
+                "type", "range takes whole numbers", span=span, hint="for i in range(x.shape[0]):"
+            )
         if len(bounds) == 3 and bounds[2] == 0:
             raise Diagnostic("value", "range: the step is 0", span=span)
         for number in range(*bounds):
@@ -505,7 +533,11 @@ class Interpreter:
             if name in ("data", "T", "mT", "H", "mH"):
                 return self.call("detach" if name == "data" else name, [value], {}, expression.span)
         known = list(value.items) if isinstance(value, Fields) else ["T", "mT", "shape", "ndim", "data"]
-        hint = f"call it: .{name}(…)" if rows.lookup(name) or name in METHODS else "known are ." + " .".join(known)
+        hint = (
+            f"call it: .{name}(…)"
+            if rows.lookup(name) or name in METHODS
+            else "known are ." + " .".join(known)
+        )
         raise Diagnostic("type", f"there is no '.{name}' here" + did_you_mean(name, known), hint=hint)
 
     def apply(self, expression: syntax.Apply) -> Any:
@@ -530,7 +562,9 @@ class Interpreter:
                 return SCALAR[name](*positional)
         if name == "getitem":
             return self.subscript(positional[0], positional[1], expression.span)
-        return self.call(name, positional, keywords, expression.span, expression, "method" if method else "function")
+        return self.call(
+            name, positional, keywords, expression.span, expression, "method" if method else "function"
+        )
 
     def scalar(self, name: str, operands: list[Any], expression: syntax.Apply) -> Any:
         try:
@@ -549,7 +583,9 @@ class Interpreter:
             raise Diagnostic("value", "a root of a negative number is complex")
         if isinstance(value, int) and value.bit_length() > syntax.MAX_BITS:
             raise Diagnostic(
-                "limit", f"a whole number of more than {syntax.MAX_BITS} bits", hint="write it as a float: 1e30"
+                "limit",
+                f"a whole number of more than {syntax.MAX_BITS} bits",
+                hint="write it as a float: 1e30",
             )
         return value
 
@@ -594,7 +630,9 @@ class Interpreter:
             return item
         if isinstance(item, list):
             return self.tensor(item, span, whole=True)
-        raise Diagnostic("type", f"an index is a whole number, a slice, '...', None, a list or a mask, not {item!r}")
+        raise Diagnostic(
+            "type", f"an index is a whole number, a slice, '...', None, a list or a mask, not {item!r}"
+        )
 
     # -- operators
 
@@ -632,7 +670,10 @@ class Interpreter:
         place = expression.name_span if expression else None
         if name in self.names:
             return Diagnostic(
-                "name", f"'{name}' is a value, not an operator", span=place, hint=f"a product is written {name} * (…)"
+                "name",
+                f"'{name}' is a value, not an operator",
+                span=place,
+                hint=f"a product is written {name} * (…)",
             )
         if name.endswith("_") and rows.lookup(name.rstrip("_")):
             return Diagnostic(
@@ -655,7 +696,9 @@ class Interpreter:
             return value
         return self.tensor(value, span, whole=parameter.kind in ("indices", "target"))
 
-    def compute(self, operator: Operator, arguments: Mapping[str, Any], expression: syntax.Apply | None) -> Any:
+    def compute(
+        self, operator: Operator, arguments: Mapping[str, Any], expression: syntax.Apply | None
+    ) -> Any:
         values = {key: with_values(value, lambda node: node.value) for key, value in arguments.items()}
         if operator.infix and all(map(is_number, values.values())):
             first = operator.parameters[0].name
@@ -666,7 +709,14 @@ class Interpreter:
             raise
         except MemoryError:
             raise Diagnostic("limit", f"{operator.name}: not enough memory for the result") from None
-        except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, NotImplementedError) as error:
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+            ArithmeticError,
+            NotImplementedError,
+        ) as error:
             raise _engine_error(operator, arguments, error, expression) from error
 
     def expand(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Node:
@@ -676,24 +726,32 @@ class Interpreter:
             return self.tensor(scope.block_result(program.statements), span)
         except Diagnostic as diagnostic:
             # the row's text is no concern of the user's: the place is the call
-            raise Diagnostic(diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint) from None
+            raise Diagnostic(
+                diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint
+            ) from None
 
     def parts(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Any:
         """The results of a row that has several: Fields, or a tuple where their number depends on the arguments."""
         try:
             if operator.fields:
                 scope = self.scope(arguments, span)
-                items = {part: scope.expression(_only_expression(text)) for part, text in operator.fields.items()}
+                items = {
+                    part: scope.expression(_only_expression(text)) for part, text in operator.fields.items()
+                }
                 return Fields(operator.name, items)
             number = self.scope(arguments).block_result(row_program(operator.count).statements)
             part = row_program(operator.part).statements
             return tuple(self.scope({**arguments, "i": i}, span).block_result(part) for i in range(number))
         except Diagnostic as diagnostic:
-            raise Diagnostic(diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint) from None
+            raise Diagnostic(
+                diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint
+            ) from None
 
     def scope(self, arguments: Mapping[str, Any], span: Span | None = None) -> Interpreter:
         """A scope in which a text of the table sees the arguments of its row, called at ``span``."""
-        child = Interpreter(self.engine, self.trace, Source("", "operator table"), self.limits, {}, hidden=True)
+        child = Interpreter(
+            self.engine, self.trace, Source("", "operator table"), self.limits, {}, hidden=True
+        )
         child.call_site = self.call_site or (span, tuple(self.iterations))
         child.names.update(arguments)
         return child
@@ -701,7 +759,9 @@ class Interpreter:
     def note_kinks(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> None:
         mask = self.aside(operator.kinks, arguments)
         if isinstance(mask, Node) and mask.value.any():
-            self.trace.kinks.append(Kink(operator, mask.value, tuple(nodes_in(tuple(arguments.values()))), span))
+            self.trace.kinks.append(
+                Kink(operator, mask.value, tuple(nodes_in(tuple(arguments.values()))), span)
+            )
 
     def aside(self, text: str, arguments: Mapping[str, Any]) -> Any:
         """The value of a row's text that is no part of the program: it leaves nothing behind in the trace."""

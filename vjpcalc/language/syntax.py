@@ -284,7 +284,11 @@ def _syntax_error(error: SyntaxError, source: Source) -> Diagnostic:
     message = message.replace(". Perhaps you forgot a comma?", "; is a comma or an operator missing?")
     message = re.sub(r" \((detected at|<unknown>).*\)", "", message)
     return Diagnostic(
-        "syntax", message[:1].lower() + message[1:], span=Span(start + column, start + stop), source=source, hint=hint
+        "syntax",
+        message[:1].lower() + message[1:],
+        span=Span(start + column, start + stop),
+        source=source,
+        hint=hint,
     )
 
 
@@ -299,7 +303,9 @@ class _Parser:
     def program(self, tree: ast.Module) -> Program:
         statements = tuple(self.statement(node) for node in tree.body)
         if not statements:
-            raise Diagnostic("syntax", f"the {self.source.name} holds no statement", hint="write one: 'sum(x**2)'")
+            raise Diagnostic(
+                "syntax", f"the {self.source.name} holds no statement", hint="write one: 'sum(x**2)'"
+            )
         last = statements[-1]
         if isinstance(last, Evaluate):
             output = "out"
@@ -345,7 +351,11 @@ class _Parser:
                 if not isinstance(target, ast.Name):
                     raise self.refuse(target, "only names can be assigned to")
                 current = Name(target.id, self.span(target))
-                return Assign((self.target(target),), self.infix(op, (current, self.expression(value)), span, node), span)
+                return Assign(
+                    (self.target(target),),
+                    self.infix(op, (current, self.expression(value)), span, node),
+                    span,
+                )
             case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value):
                 return Assign((self.target(target),), self.expression(value), span)
             case ast.If(test, body, orelse):
@@ -448,7 +458,12 @@ class _Parser:
         return Apply(function, operands, (), span, sign)
 
     def call(
-        self, node: ast.expr, function: ast.expr, arguments: list[ast.expr], keywords: list[ast.keyword], span: Span
+        self,
+        node: ast.expr,
+        function: ast.expr,
+        arguments: list[ast.expr],
+        keywords: list[ast.keyword],
+        span: Span,
     ) -> Apply:
         for argument in arguments:
             if isinstance(argument, ast.Starred):
@@ -486,7 +501,10 @@ class _Parser:
         if isinstance(node, ast.Tuple):
             return Items(tuple(self.index(item) for item in node.elts), False, self.span(node))
         if isinstance(node, ast.Slice):
-            parts = [None if part is None else self.expression(part) for part in (node.lower, node.upper, node.step)]
+            parts = [
+                None if part is None else self.expression(part)
+                for part in (node.lower, node.upper, node.step)
+            ]
             return Slice(*parts, self.span(node))
         return self.expression(node)
 

@@ -24,7 +24,9 @@ def ops_report(rows: Sequence[Operator]) -> list[Block]:
             blocks.append(line("  ", *_signature(row), Text("   " + ", ".join(also) if also else "", "dim")))
         blocks.append(Blank())
     count = len({row.name for row in rows})
-    blocks.append(line(Text(f"{count} operators; 'vjpcalc ops NAME' shows one, 'vjpcalc ops WORD' searches", "dim")))
+    blocks.append(
+        line(Text(f"{count} operators; 'vjpcalc ops NAME' shows one, 'vjpcalc ops WORD' searches", "dim"))
+    )
     return blocks
 
 
@@ -57,11 +59,19 @@ def row_report(row: Operator) -> list[Block]:
         if rule.startswith('"'):
             say("rule", f"{cotangent(parameter.name)}: {rule.strip(chr(34))}")
         else:
-            say("rule", Text(f"{cotangent(parameter.name)} = {mathematics(rule)}", "title"), Text(f"g ↦ {rule}", "dim"))
+            say(
+                "rule",
+                Text(f"{cotangent(parameter.name)} = {mathematics(rule)}", "title"),
+                Text(f"g ↦ {rule}", "dim"),
+            )
     if not row.vjp and not row.fields:
         say("rule", "none: the result is a constant")
     if row.kinks:
-        say("kinks", f"where {mathematics(row.kinks)}" + (f"; torch's choice: {row.convention}" if row.convention else ""))
+        say(
+            "kinks",
+            f"where {mathematics(row.kinks)}"
+            + (f"; torch's choice: {row.convention}" if row.convention else ""),
+        )
     if row.note:
         say("note", row.note)
     say("torch", row.torch)
@@ -101,7 +111,9 @@ def ops_document(rows: Sequence[Operator]) -> dict[str, Any]:
                 "infix": row.infix,
                 "domain": row.domain or None if isinstance(row.domain, str) else dict(row.domain),
                 "vjp": {name: rule for name, rule in row.vjp.items() if not rule.startswith('"')},
-                "vjp_prose": {name: rule.strip('"') for name, rule in row.vjp.items() if rule.startswith('"')},
+                "vjp_prose": {
+                    name: rule.strip('"') for name, rule in row.vjp.items() if rule.startswith('"')
+                },
                 "fields": dict(row.fields),
                 "kinks": row.kinks or None,
                 "convention": row.convention or None,

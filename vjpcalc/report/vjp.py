@@ -37,7 +37,10 @@ def _expression(vjp: VJP) -> list[Line]:
 def _label(name: str, tensor: Any) -> Cell:
     """A tensor's name, its shape, and its dtype where that is not the usual one."""
     dtype = str(tensor.dtype).removeprefix("torch.")
-    return (Text(name, "name"), Text(f"\n{numbers.shape(tensor.shape)}" + f"\n{dtype}" * (dtype != "float64"), "dim"))
+    return (
+        Text(name, "name"),
+        Text(f"\n{numbers.shape(tensor.shape)}" + f"\n{dtype}" * (dtype != "float64"), "dim"),
+    )
 
 
 BORDERS = 3  # columns that a table's border and padding take for each cell, and one more
@@ -47,7 +50,11 @@ def _forward(vjp: VJP, precision: int, width: int | None) -> Table:
     labels = {name: _label(name, output) for name, output in vjp.outputs.items()}
     room = None if width is None else (width - _width(labels.values()) - 3 * BORDERS - 1) // 2
     rows = [
-        (labels[name], numbers.tensor(output, precision, room), numbers.tensor(vjp.seeds[name], precision, room))
+        (
+            labels[name],
+            numbers.tensor(output, precision, room),
+            numbers.tensor(vjp.seeds[name], precision, room),
+        )
         for name, output in vjp.outputs.items()
     ]
     return Table(("output", "value", "seed v"), tuple(rows))
@@ -63,11 +70,20 @@ def _gradients(vjp: VJP, precision: int, width: int | None) -> Table:
     room = None if width is None else (width - taken - 4 * BORDERS - 1) // 2
     if not shown:
         wide = None if width is None else width - taken - 3 * BORDERS - 1
-        rows = [(labels[k], numbers.tensor(g, precision, wide), verdicts[k]) for k, g in vjp.gradients.items()]
+        rows = [
+            (labels[k], numbers.tensor(g, precision, wide), verdicts[k]) for k, g in vjp.gradients.items()
+        ]
         return Table(("leaf", "gradient", "verdict"), tuple(rows))
-    if room is None or all(_fits(value, precision, room) for value in (*vjp.gradients.values(), *shown.values())):
+    if room is None or all(
+        _fits(value, precision, room) for value in (*vjp.gradients.values(), *shown.values())
+    ):
         beside = [
-            (labels[name], numbers.tensor(gradient, precision, room), _witness(shown.get(name), precision, room), verdicts[name])
+            (
+                labels[name],
+                numbers.tensor(gradient, precision, room),
+                _witness(shown.get(name), precision, room),
+                verdicts[name],
+            )
             for name, gradient in vjp.gradients.items()
         ]
         return Table(("leaf", "gradient (backward)", "Jᵀ·v (check)", "verdict"), tuple(beside))
@@ -79,7 +95,9 @@ def _gradients(vjp: VJP, precision: int, width: int | None) -> Table:
             ("Jᵀ·v", _witness(shown.get(name), precision, wide)),
         ):
             first = title == "backward"
-            below.append((labels[name] if first else "", Text(title, "dim"), matrix, verdicts[name] if first else ""))
+            below.append(
+                (labels[name] if first else "", Text(title, "dim"), matrix, verdicts[name] if first else "")
+            )
     return Table(("leaf", "", "gradient", "verdict"), tuple(below), rules=2)
 
 
@@ -126,8 +144,12 @@ def _verdict(vjp: VJP, check: Check) -> list[Block]:
 
 def _methods(check: Check) -> list[str]:
     """How the check was made, in words: what is the same for all leaves once, the sizes of J by leaf."""
-    sizes = ", ".join(f"{name} {m}×{n}" for name, (m, n) in ((k, leaf.jacobian_shape) for k, leaf in check.leaves.items()))
-    ways = " / ".join(dict.fromkeys(leaf.differentiation for leaf in check.leaves.values() if leaf.differentiation))
+    sizes = ", ".join(
+        f"{name} {m}×{n}" for name, (m, n) in ((k, leaf.jacobian_shape) for k, leaf in check.leaves.items())
+    )
+    ways = " / ".join(
+        dict.fromkeys(leaf.differentiation for leaf in check.leaves.values() if leaf.differentiation)
+    )
     said = {
         "explicit": f"explicit J ({sizes})",
         "probe": f"J too large to write out ({sizes}): random directions",
