@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, Annotated
 
 import typer
 
 from vjpcalc.cli.options import OUTPUT, CheckOptions, RunOptions, takes
-from vjpcalc.diagnostics import Diagnostic, ExitStatus, count
-
-if TYPE_CHECKING:
-    from vjpcalc.batch import Shard
+from vjpcalc.diagnostics import Diagnostic, ExitStatus
+from vjpcalc.report.progress import jobs_bar
 
 RUN = "Run"
 
@@ -57,36 +54,52 @@ def batch(
         run.dtype, check.check, check.check_limit, check.strict, run.random_seed, run.max_steps, run.max_elements,
         tuple(run.use or ()),
     )  # fmt: skip
-    shard = shard_of(out)
-    if resume and out is None:
-        raise Diagnostic("usage", "--resume continues the file of -o", hint="add -o records.jsonl")
-    started, failures, ran = time.monotonic(), [], 0
-    with ExitStack() as stack:
-        stream = stack.enter_context(open_jobs(jobs))
-        records, done = None, {}
+    shard = batches.Shard.of_environment()
+    if out is None and (resume or shard.size > 1):
+        said = "--resume continues a file" if resume else "several processes need a file each"
+        raise Diagnostic("usage", said, hint="name it: -o 'records.{rank}.jsonl'")
+    tally = batches.Tally()
+    with open_jobs(jobs) as stream, ExitStack() as stack:
+        records = None
         if out is not None:
-            path = out.replace("{rank}", str(shard.rank))
-            records = stack.enter_context(batches.Records(path, resume=resume, strict=check.strict))
-            done = dict(records.done)
-            failures = [line for line, known in done.items() if known.failure]
-            if resume and "{rank}" in out:
-                for other in batches.elsewhere(out, path):
-                    done |= batches.read_records(other)[0]
-        tell = stack.enter_context(progress(stream, shard, done, show=not quiet and records is not None, color=not no_color))
-        for outcome in batches.run(
-            stream, settings, processes=processes or os.cpu_count() or 1, shard=shard, done=done
-        ):
-            if records is not None:
-                records.write(outcome.text)
-            else:
-                sys.stdout.write(outcome.text + "\n")
-                sys.stdout.flush()
-            ran += 1
-            if outcome.failure:
-                failures.append(outcome.line)
-            tell(len(failures))
+            records = batches.open_records(out, shard, resume=resume, strict=check.strict)
+            stack.enter_context(records)
+            tally.resumed({line: known.failure for line, known in records.done.items() if line in shard})
+        write = print_line if records is None else records.write
+        total = batches.count_jobs(stream, shard)
+        shown = sys.stderr.isatty() and not quiet and not (records is None and sys.stdout.isatty())
+        bar = jobs_bar(total, tally.known, color=not no_color) if shown else nullcontext(lambda failures: None)
+        tell = stack.enter_context(bar)
+        outcomes = batches.run(
+            stream, settings, processes=processes or os.cpu_count() or 1, shard=shard,
+            done={} if records is None else records.done,
+        )  # fmt: skip
+        for outcome in outcomes:
+            write(outcome.text)
+            tally.add(outcome.line, outcome.failure)
+            tell(len(tally.failed))
             if outcome.failure and fail_fast:
                 break
     if not quiet:
-        print(summary(ran, len(done), failures, time.monotonic() - started), file=sys.stderr)
-    return ExitStatus.BATCH if failures and not exit_zero else ExitStatus.DONE
+        print(tally.summary(), file=sys.stderr)
+    return ExitStatus.BATCH if tally.failed and not exit_zero else ExitStatus.DONE
+
+
+@contextmanager
+def open_jobs(path: str) -> Iterator[IO[bytes]]:
+    """The jobs as a binary stream. Raises Diagnostic (usage)."""
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise Diagnostic("usage", f"cannot read the jobs '{path}': {reason}") from None
+    with stream:
+        yield stream
+
+
+def print_line(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

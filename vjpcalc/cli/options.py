@@ -23,6 +23,23 @@ CHECK = "Check"
 OUTPUT = "Output"
 LIMITS = "Limits"
 
+# what a job on the command line and the jobs of a batch have in common
+Dtype = Annotated[
+    str, typer.Option(metavar="DTYPE", help="The dtype of numbers typed in.", rich_help_panel=INPUT)
+]
+Use = Annotated[
+    list[str] | None,
+    typer.Option("--use", metavar="FILE.py:NAME", help="Make a Python function of torch tensors an operator.",
+                 rich_help_panel=INPUT),
+]  # fmt: skip
+RandomSeed = Annotated[int, typer.Option(min=0, help="Where rand and randn start.", rich_help_panel=INPUT)]
+MaxSteps = Annotated[
+    int, typer.Option(min=1, help="Statements and operators that a program may run.", rich_help_panel=LIMITS)
+]
+MaxElements = Annotated[
+    int, typer.Option(min=1, help="Elements that one tensor may have.", rich_help_panel=LIMITS)
+]
+
 
 @dataclass(frozen=True)
 class JobOptions:
@@ -46,21 +63,22 @@ class JobOptions:
         typer.Option("--output", metavar="NAME", help="An output, by a name that the program assigns; repeatable.",
                      rich_help_panel=INPUT),
     ] = None  # fmt: skip
-    dtype: Annotated[str, typer.Option(help="The dtype of numbers typed in.", rich_help_panel=INPUT)] = "float64"
-    use: Annotated[
-        list[str] | None,
-        typer.Option("--use", metavar="FILE.py:NAME", help="Make a Python function of torch tensors an operator.",
-                     rich_help_panel=INPUT),
-    ] = None  # fmt: skip
-    random_seed: Annotated[
-        int, typer.Option(min=0, help="Where rand and randn start.", rich_help_panel=INPUT)
-    ] = 0
-    max_steps: Annotated[
-        int, typer.Option(min=1, help="Statements and operators that a program may run.", rich_help_panel=LIMITS)
-    ] = 100_000
-    max_elements: Annotated[
-        int, typer.Option(min=1, help="Elements that one tensor may have.", rich_help_panel=LIMITS)
-    ] = 50_000_000
+    dtype: Dtype = "float64"
+    use: Use = None
+    random_seed: RandomSeed = 0
+    max_steps: MaxSteps = 100_000
+    max_elements: MaxElements = 50_000_000
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the jobs of a batch have in common."""
+
+    dtype: Dtype = "float64"
+    use: Use = None
+    random_seed: RandomSeed = 0
+    max_steps: MaxSteps = 100_000
+    max_elements: MaxElements = 50_000_000
 
 
 @dataclass(frozen=True)
