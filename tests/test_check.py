@@ -112,7 +112,7 @@ def test_a_users_function_is_checked_by_its_forward_alone(monkeypatch, factor: f
     assert result.check.leaves["w"].status == "passed"
 
 
-# ---- what cannot be known ----------------------------------------------------------------------------------------
+# ---- what cannot be known ----------------------------------------------------------------------------------
 
 INCONCLUSIVE = {
     "relu at 0": ("relu(x)", {"x": [-1.0, 0.0, 2.0]}, np.ones(3), ["x[1]", "kink of relu", "torch's 0 lies between them"], (1,)),
@@ -215,7 +215,7 @@ def test_an_unknown_method_is_refused() -> None:
         vjpcalc.vjp("x", {"x": 1}, check="often")
 
 
-# ---- a thousand programs -----------------------------------------------------------------------------------------
+# ---- a thousand programs -----------------------------------------------------------------------------------
 
 UNARY = ["sin({})", "cos({})", "tanh({})", "exp({} / 4)", "abs({})", "relu({})", "sigmoid({})", "({})**2", "-({})",
          "log(1 + ({})**2)", "sqrt(1 + ({})**2)", "maximum({}, 0.3)", "({}).T.T", "({})**3"]  # fmt: skip

@@ -1,11 +1,11 @@
 """Runs every command in README.md and examples/*.md, and compares what it prints.
 
-In a ``console`` block a line that begins with ``$ `` is a command (it goes on over lines that end in a backslash or
-stand inside of quotes), what follows is its output; ``# exit 5`` after a command is its exit status. A fence's info
-string may say ``console skip: why`` for what cannot run here.
+In a ``console`` block a line that begins with ``$ `` is a command (it goes on over lines that end in a
+backslash or stand inside of quotes), what follows is its output; ``# exit 5`` after a command is its exit
+status. A fence's info string may say ``console skip: why`` for what cannot run here.
 
-``python tests/test_transcripts.py`` writes the outputs anew. That can never bless a number: numbers are asserted by
-the cases in tests/cases.
+``python tests/test_transcripts.py`` writes the outputs anew. That can never bless a number: numbers are
+asserted by the cases in tests/cases.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The main job in torch: leaves that require a gradient, the graph, ``backward(seed)``, and what they gave: a VJP."""
+"""The main job in torch: leaves that require a gradient, the graph, ``backward(seed)``, and the VJP they give."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Job:
     """What is to be computed.
 
-    ``inputs`` in the order given; ``wrt`` names the leaves (None: every floating input); ``seeds`` holds for each
-    output the seeds of successive ``backward`` calls; ``dtype`` is that of numbers in the expression.
+    ``inputs`` in the order given; ``wrt`` names the leaves (None: every floating input); ``seeds`` holds for
+    each output the seeds of successive ``backward`` calls; ``dtype`` is that of numbers in the expression.
     """
 
     program: Program
@@ -69,8 +69,8 @@ class Job:
 class VJP:
     """A vector-Jacobian product: for each leaf the gradient Jᵀ·seed.
 
-    ``outputs``, ``seeds`` and ``gradients`` are torch tensors by name; a gradient is shaped like its leaf. ``seeds``
-    are the sums over the ``backward_calls``. ``notes`` say what a reader would want to be told.
+    ``outputs``, ``seeds`` and ``gradients`` are torch tensors by name; a gradient is shaped like its leaf.
+    ``seeds`` are the sums over the ``backward_calls``. ``notes`` say what a reader would want to be told.
     """
 
     expression: str
@@ -141,7 +141,8 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
 def backward(
     job: Job, run: Forward, seeds: Mapping[str, Sequence[torch.Tensor]]
 ) -> tuple[dict[str, torch.Tensor], int]:
-    """Call ``backward`` once for each round of seeds: the leaves' accumulated gradients, and the number of calls.
+    """Call ``backward`` once for each round of seeds: the leaves' accumulated gradients, and the number of
+    calls.
 
     A leaf that no output depends on gets zeros.
     """
@@ -208,7 +209,7 @@ def _notes(job: Job, run: Forward, calls: int) -> list[str]:
 
 
 def ancestors(nodes: Sequence[Node], through: Callable[[Node], bool] = lambda node: True) -> set[Node]:
-    """The nodes that these were computed from, themselves included, following only nodes that ``through`` admits."""
+    """The nodes that these were computed from, themselves too, following only those that ``through`` admits."""
     seen: set[Node] = set()
     stack = [node for node in nodes if through(node)]
     while stack:
@@ -219,7 +220,7 @@ def ancestors(nodes: Sequence[Node], through: Callable[[Node], bool] = lambda no
     return seen
 
 
-# ---- seeds -------------------------------------------------------------------------------------------------------
+# ---- seeds -------------------------------------------------------------------------------------------------
 
 
 def match_seeds(job: Job, outputs: Mapping[str, Node]) -> dict[str, list[torch.Tensor]]:
@@ -300,7 +301,7 @@ def _misshapen_seed(name: str, shape: tuple[int, ...], seed: torch.Tensor, sever
     )
 
 
-# ---- dtypes ------------------------------------------------------------------------------------------------------
+# ---- dtypes ------------------------------------------------------------------------------------------------
 
 
 def dtype_name(tensor: torch.Tensor) -> str:

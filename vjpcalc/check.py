@@ -6,12 +6,12 @@ A gradient element g is compared with (Jᵀ·v)ⱼ = Σᵢ Jᵢⱼ·vᵢ. How fa
    tolerance = eps · (2 + operators) · (|J|ᵀ·|v|)ⱼ + the differences' own error estimate.
    eps is that of the gradient's dtype: the reference always runs in float64.
 2. Where that does not hold, the program may amplify rounding (cancellation, a near-singular matrix). That is
-   measured, not guessed: torch is run again in stochastic arithmetic, every value and every cotangent moved at random
-   by one unit in the last place (CESTAC: Vignes, Mathematics and Computers in Simulation 35, 1993), and the spread
-   of the gradients, times SPREAD_FACTOR, is added to the tolerance.
-3. A gradient within that is right as far as can be known; if the spread leaves less than half of the digits, the
-   verdict is *inconclusive: ill-conditioned*. Beyond it, a second witness (differences in place of the complex
-   step) must agree that the gradient is wrong before it is called *failed*.
+   measured, not guessed: torch is run again in stochastic arithmetic, every value and every cotangent moved
+   at random by one unit in the last place (CESTAC: Vignes, Mathematics and Computers in Simulation 35, 1993),
+   and the spread of the gradients, times SPREAD_FACTOR, is added to the tolerance.
+3. A gradient within that is right as far as can be known; if the spread leaves less than half of the digits,
+   the verdict is *inconclusive: ill-conditioned*. Beyond it, a second witness (differences in place of the
+   complex step) must agree that the gradient is wrong before it is called *failed*.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ PASSED, FAILED, INCONCLUSIVE, OFF = "passed", "failed", "inconclusive", "off"
 class LeafCheck:
     """The verdict on one leaf.
 
-    ``jt_seed`` is shaped like the leaf (None where it was not computed element by element). ``max_rel_error`` is
-    ``max_abs_error`` relative to the largest element of the gradient (or to what flows through the program, where
-    that cancels). ``index`` is where the reason applies.
+    ``jt_seed`` is shaped like the leaf (None where it was not computed element by element). ``max_rel_error``
+    is ``max_abs_error`` relative to the largest element of the gradient (or to what flows through the
+    program, where that cancels). ``index`` is where the reason applies.
     """
 
     status: str
@@ -107,7 +107,7 @@ class LeafCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """The verdict: the worst of the leaves'. ``method`` is explicit, probe or forward; ``engine`` the witness."""
+    """The verdict: the worst of the leaves'. ``method`` is explicit, probe or forward; ``engine``, whose J."""
 
     status: str
     method: str
@@ -128,8 +128,9 @@ def check(
 ) -> VJP:
     """The same VJP with its check.
 
-    ``method`` is one of METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations, else ``probe``.
-    ``progress`` is told leaf, columns done, columns in all. Raises Diagnostic (usage) for an unknown method.
+    ``method`` is one of METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations, else
+    ``probe``. ``progress`` is told leaf, columns done, columns in all. Raises Diagnostic (usage) for an
+    unknown method.
     """
     if method not in METHODS:
         raise Diagnostic("usage", f"unknown check '{method}'", hint="it is one of " + ", ".join(METHODS))
@@ -193,12 +194,12 @@ def as_float64(value: torch.Tensor) -> np.ndarray:
     return value.numpy() if value.dtype == torch.bool else value.to(torch.int64).numpy()
 
 
-# ---- the witness ----------------------------------------------------------------------------------------------------
+# ---- the witness -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Witness:
-    """A Jacobian to compare with. A probe's has one column for each direction (n, directions) of ``directions``."""
+    """A Jacobian to compare with. A probe's has a column for each of its ``directions`` (n, directions)."""
 
     jacobian: Jacobian
     method: str
@@ -229,7 +230,7 @@ def _witness(
     if method == "auto":
         method = "explicit" if explicit_cost(trace, replay) <= limit else "probe"
     if method == "explicit":
-        return _Witness(jacobian(trace, leaf, progress=progress), "explicit", replay)
+        return _Witness(jacobian(trace, leaf, replay=replay, progress=progress), "explicit", replay)
     return _probe(trace, leaf, replay)
 
 
@@ -253,7 +254,7 @@ def _probe(trace: Trace, leaf: str, replay: Replay) -> _Witness:
     directions *= relative_scale(x)
     found = [directional(replay, direction, kinked) for direction in directions]
 
-    def columns(get: Callable[[Derivative], np.ndarray | None]) -> Any:
+    def columns(get: Callable[[Derivative], Any]) -> Any:
         parts = [get(derivative) for derivative in found]
         return None if parts[0] is None else np.stack(parts, axis=1)
 
@@ -304,10 +305,10 @@ def _forward_jacobian(vjp: VJP, leaf: str, progress: Callable[[int, int], None] 
     m = sum(output.numel() for output in vjp.outputs.values())
     entries = np.stack(columns, axis=1) if columns else np.zeros((m, 0))
     eps = torch.finfo(value.dtype).eps
-    return Jacobian(leaf, entries.shape, entries, eps * np.abs(entries), None, "forward mode", "torch")  # type: ignore[arg-type]
+    return Jacobian(leaf, (m, value.numel()), entries, eps * np.abs(entries), None, "forward mode", "torch")
 
 
-# ---- the verdict ----------------------------------------------------------------------------------------------------
+# ---- the verdict -------------------------------------------------------------------------------------------
 
 
 class _Noise:
@@ -328,7 +329,7 @@ class _Noise:
         return self._spreads[through_values][leaf]
 
     def flow(self, leaf: str) -> float:
-        """The size of a gradient that nothing cancels in: the largest |value · cotangent| of any node, by |leaf|.
+        """The size of a gradient that nothing cancels in: the largest |value · cotangent| / |leaf|.
 
         The gradient of sum(softmax(x)) is 0, and its rounding error is small beside this, not beside 0.
         """
@@ -495,7 +496,8 @@ def _kink_reason(
     reason = f"{element.name(k)}: a kink" + (f" of {', '.join(named)}" if named else "")
     if found.flipped is not None and not named:
         reason = f"{element.name(k)}: a branch that flips: the condition is decided at this very point"
-    assert found.left is not None and found.right is not None
+    assert found.left is not None
+    assert found.right is not None
     with np.errstate(all="ignore"):
         low, high = (found.transposed(v, side)[k] for side in (found.left, found.right))
     if np.isfinite([low, high]).all():
@@ -508,7 +510,7 @@ def _kink_reason(
 def _second_witness(
     witness: _Witness, v: np.ndarray, wrong: np.ndarray, own: np.ndarray, other: np.ndarray, error: np.ndarray
 ) -> bool:
-    """Whether differences, too, call the elements wrong that the complex step calls wrong: the worst few are asked."""
+    """Whether differences, too, call wrong what the complex step calls wrong: the worst few are asked."""
     replay = witness.replay
     if replay is None or witness.jacobian.method != "complex step":
         return True
@@ -526,7 +528,7 @@ def _second_witness(
     return True
 
 
-# ---- non-finite values ----------------------------------------------------------------------------------------------
+# ---- non-finite values -------------------------------------------------------------------------------------
 
 
 def _non_finite(
@@ -581,7 +583,7 @@ def text_of(node: Node, trace: Trace) -> str:
 
 
 def non_finite_backward(vjp: VJP) -> str | None:
-    """The first operator, in backward order, that handed on a non-finite cotangent for a finite one, in words."""
+    """The first operator whose backward made a non-finite cotangent of a finite one, in words."""
     again, cotangents = cotangents_of(vjp.job, vjp.seeds)
     for node in reversed(again.trace.nodes):
         if node.operator is None or node.index not in cotangents:

@@ -63,11 +63,11 @@ class Source:
         return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
 
 
-class Diagnostic(Exception):
+class Diagnostic(Exception):  # noqa: N818 (it is what compilers call it)
     """One thing that is wrong, said once: ``message`` says what, ``span`` where, ``hint`` what to do.
 
-    ``kind`` is a key of EXIT_STATUS. ``span`` counts characters of ``source``. ``arguments`` would make the command
-    right: the command line adds them to what was typed and shows the result.
+    ``kind`` is a key of EXIT_STATUS. ``span`` counts characters of ``source``. ``arguments`` would make the
+    command right: the command line adds them to what was typed and shows the result.
     """
 
     def __init__(

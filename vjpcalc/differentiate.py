@@ -1,11 +1,12 @@
 """Numeric differentiation of the reference engine: the Jacobian of the outputs with respect to one leaf.
 
-No derivative rule is involved: the *forward* values are differentiated, by a complex step where every operator on
-the way has an exact complex kernel, else by central differences that are extrapolated to a step of zero (Ridders,
-Advances in Engineering Software 4, 1982). Each entry comes with an estimate of its own error.
+No derivative rule is involved: the *forward* values are differentiated, by a complex step where every
+operator on the way has an exact complex kernel, else by central differences that are extrapolated to a step
+of zero (Ridders, Advances in Engineering Software 4, 1982). Each entry comes with an estimate of its own
+error.
 
-At a kink (an operator that says of itself that it is not differentiable at this very point) the derivative from
-each side is taken: where they differ there is no derivative, and the check says so instead of judging.
+At a kink (an operator that says of itself that it is not differentiable at this very point) the derivative
+from each side is taken: where they differ there is no derivative, and the check says so instead of judging.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ ENOUGH = 1e-11  # relative error estimate at which the halving ends
 class Derivative:
     """J·u for one direction u: ``value`` and ``error`` of shape (m,).
 
-    ``left`` and ``right`` are the one-sided derivatives where they were taken, ``kink`` is true where they differ.
+    ``left`` and ``right`` are the one-sided derivatives where they were taken, ``kink`` is true where they
+    differ.
     """
 
     value: np.ndarray
@@ -50,8 +52,8 @@ class Jacobian:
     """∂outputs/∂leaf, both flattened in row-major order: m outputs by n leaf elements.
 
     ``entries`` is (m, n). Where each output depends on one leaf element at the most it is (m,) instead, and
-    ``columns`` (m,) says on which (-1: on none). ``errors`` and ``kinks`` are laid out like ``entries``; so are
-    ``left`` and ``right``, the one-sided derivatives, which are None where no kink made them necessary.
+    ``columns`` (m,) says on which (-1: on none). ``errors`` and ``kinks`` are laid out like ``entries``; so
+    are ``left`` and ``right``, the one-sided derivatives, which are None where no kink made them necessary.
     """
 
     leaf: str
@@ -100,14 +102,17 @@ def jacobian(
     leaf: str,
     targets: Sequence[Node] | None = None,
     *,
+    replay: Replay | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Jacobian:
     """The Jacobian of a reference trace's outputs with respect to one leaf.
 
-    ``targets`` are the nodes to differentiate (default: the trace's outputs), joined in order. ``progress`` is told
-    how many of how many columns are done.
+    ``targets`` are the nodes to differentiate (default: the trace's outputs), joined in order; ``replay``, where
+    it is there already, says the same. ``progress``
+    is told how many of how many columns are done.
     """
-    replay = Replay(trace, leaf, targets if targets is not None else trace.outputs.values())
+    if replay is None:
+        replay = Replay(trace, leaf, targets if targets is not None else trace.outputs.values())
     kinked = bool(relevant_kinks(trace, replay))
     x = np.asarray(replay.leaf.value, dtype=np.float64)
     n, m = numel(x.shape), replay.primal.size
@@ -157,7 +162,7 @@ def jacobian(
 
 
 def relative_scale(x: np.ndarray) -> np.ndarray:
-    """What a step is relative to: |x| as a power of two, shaped like x; at 0, the usual size of its neighbours."""
+    """What a step is relative to, shaped like x: |x| as a power of two; at 0, that of its neighbours."""
     with np.errstate(all="ignore"):
         power = np.exp2(np.floor(np.log2(np.abs(x))))
     sized = np.isfinite(power) & (power > 0)
@@ -170,7 +175,8 @@ def _scaled(derivative: Derivative, factor: Any) -> Derivative:
             return None if part is None else part * factor
 
     value, error = times(derivative.value), times(derivative.error)
-    assert value is not None and error is not None
+    assert value is not None
+    assert error is not None
     return replace(
         derivative,
         value=value,
@@ -180,7 +186,7 @@ def _scaled(derivative: Derivative, factor: Any) -> Derivative:
     )
 
 
-# ---- one direction -------------------------------------------------------------------------------------------------
+# ---- one direction -----------------------------------------------------------------------------------------
 
 
 def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> Derivative:
@@ -194,7 +200,8 @@ def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> 
 
 def _combine(exact: Derivative, sided: Derivative) -> Derivative:
     """The complex step's value where both sides agree with it, a kink where they do not."""
-    assert sided.left is not None and sided.right is not None and sided.kink is not None
+    assert sided.left is not None
+    assert sided.right is not None
     with np.errstate(all="ignore"):
         apart = np.maximum(np.abs(sided.left - exact.value), np.abs(sided.right - exact.value))
         near = apart <= 1e-5 * np.abs(exact.value) + 16 * sided.error + 1e-40
@@ -204,9 +211,10 @@ def _combine(exact: Derivative, sided: Derivative) -> Derivative:
 def differences(replay: Replay, direction: np.ndarray) -> Derivative:
     """J·direction by extrapolated differences: central, and from each side.
 
-    The central difference at step h errs by c₂h² + c₄h⁴ + …, the one-sided one by c₁h + c₂h² + …; both series are
-    eliminated term by term (Neville's scheme over h, h/2, h/4, …), and each entry keeps the value whose neighbours
-    in the scheme agree best, that difference being its error estimate; the rounding of f itself, eps·|f|/h, is added.
+    The central difference at step h errs by c₂h² + c₄h⁴ + …, the one-sided one by c₁h + c₂h² + …; both series
+    are eliminated term by term (Neville's scheme over h, h/2, h/4, …), and each entry keeps the value whose
+    neighbours in the scheme agree best, that difference being its error estimate; the rounding of f itself,
+    eps·|f|/h, is added.
     """
     x = np.asarray(replay.leaf.value, dtype=np.float64)
     center = replay.primal
@@ -247,7 +255,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
 
 
 class _Neville:
-    """Neville's scheme for a sequence of estimates at steps h, h/2, h/4, …, elementwise, keeping the best entry."""
+    """Neville's scheme for estimates at steps h, h/2, h/4, …; each element keeps its best value."""
 
     def __init__(self, factor: float, like: np.ndarray) -> None:
         self.factor = factor
@@ -275,14 +283,15 @@ class _Neville:
         return bool(np.all(np.abs(self.best - other.best) <= 1e-6 * np.abs(other.best)))
 
 
-# ---- structure -----------------------------------------------------------------------------------------------------
+# ---- structure ---------------------------------------------------------------------------------------------
 
 
 def single_source(trace: Trace, replay: Replay) -> np.ndarray | None:
     """For each output element the one leaf element it depends on (-1: none), or None where it can be several.
 
-    Found by running the program on element numbers instead of values: an elementwise operator passes the number
-    on, a movement moves it, anything else mixes. Then one direction, of ones, yields every entry of the Jacobian.
+    Found by running the program on element numbers instead of values: an elementwise operator passes the
+    number on, a movement moves it, anything else mixes. Then one direction, of ones, yields every entry of
+    the Jacobian.
     """
     n = numel(replay.leaf.shape)
     numbers: dict[int, np.ndarray] = {replay.leaf.index: np.arange(n).reshape(replay.leaf.shape)}

@@ -1,7 +1,8 @@
-"""Runs the VJP rules of the operator table, on the reference engine: what ``explain`` shows and the tests compare.
+"""Runs the VJP rules of the operator table, on the reference engine: what ``explain`` shows and the tests
+compare.
 
-A rule gives one parameter's cotangent in terms of g (the arriving cotangent), y (the output) and the parameters.
-Broadcasting is undone here, once for all rows.
+A rule gives one parameter's cotangent in terms of g (the arriving cotangent), y (the output) and the
+parameters. Broadcasting is undone here, once for all rows.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ def run_rule(
 ) -> Any:
     """The cotangent that an operator hands to one of its parameters.
 
-    ``values`` are the bound arguments with NumPy arrays for tensors; ``g`` and ``y`` are shaped like the output.
-    Returns an array of the parameter's shape (a tuple of them for a parameter that takes several tensors).
+    ``values`` are the bound arguments with NumPy arrays for tensors; ``g`` and ``y`` are shaped like the
+    output. Returns an array of the parameter's shape (a tuple of them for a parameter that takes several
+    tensors).
     """
     found = evaluate_rule(operator.vjp[parameter], {**values, "g": g, "y": y})
     target = values[parameter]

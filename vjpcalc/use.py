@@ -55,7 +55,8 @@ def operator(name: str, function: Callable[..., Any]) -> Operator:
     A ``torch.autograd.Function`` is taken by its ``apply``.
     """
     if inspect.isclass(function) and hasattr(function, "apply"):
-        signature = list(inspect.signature(function.forward).parameters.values())[1:]  # without ctx
+        forward = getattr(function, "forward")  # noqa: B009 (a type checker knows no Function here)
+        signature = list(inspect.signature(forward).parameters.values())[1:]  # without ctx
         function = function.apply
     else:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -43,7 +44,7 @@ def _app(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """The vector-Jacobian product Jᵀ·seed of an expression, by PyTorch's backward(seed), and an independent check."""
+    """The vector-Jacobian product Jᵀ·seed of an expression, by PyTorch's backward(seed), and a check of it."""
 
 
 app.command("vjp", rich_help_panel="Commands")(vjp)
@@ -157,7 +158,7 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
 
 
 def _follows(given: list[str], option: str, start: str) -> bool:
-    return any(a == option and b.startswith(start) for a, b in zip(given, given[1:], strict=False))
+    return any(a == option and b.startswith(start) for a, b in pairwise(given))
 
 
 def _coloured(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What an engine is: one way to apply an operator to arrays. The interpreter and the trace know no more of it."""
+"""What an engine is: one way to apply an operator to arrays. The interpreter knows no more of it."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
 """Replays a reference trace as a function of one leaf, every elementwise piece fused into one numexpr call.
 
-A trace has run once, with all its values; what does not depend on the leaf keeps its value. What does is compiled
-into steps: a NumPy kernel a step, except that connected elementwise operators become one numexpr text. The texts
-are made from the rows of our own table and from names of our own (``v0``, ``v1``, …): nothing of the user's.
+A trace has run once, with all its values; what does not depend on the leaf keeps its value. What does is
+compiled into steps: a NumPy kernel a step, except that connected elementwise operators become one numexpr
+text. The texts are made from the rows of our own table and from names of our own (``v0``, ``v1``, …): nothing
+of the user's.
 
-numexpr takes up to 63 inputs, about 250 operations and 200 nested parentheses in one text, so pieces are cut short
-of that.
+numexpr takes up to 63 inputs, about 250 operations and 200 nested parentheses in one text, so pieces are cut
+short of that.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ class Step:
     text: str | None  # the numexpr text with {0}, {1}, … for the inputs; None: the operator's NumPy kernel
 
 
-class BranchFlip(Exception):
+class BranchFlip(Exception):  # noqa: N818 (an event, not an error)
     """A condition of the program came out otherwise than in the trace; ``decision`` is None for a mask."""
 
     def __init__(self, decision: Any) -> None:
         self.decision = decision
 
 
-@functools.cache
+@functools.lru_cache(4096)
 def compiled(text: str, kinds: tuple[str, ...]) -> Callable[..., np.ndarray]:
     """A numexpr text over v0, v1, … as a function; ``kinds`` are the inputs' NumPy kinds: b, f or c."""
     import numexpr
@@ -59,8 +60,8 @@ def compiled(text: str, kinds: tuple[str, ...]) -> Callable[..., np.ndarray]:
 class Replay:
     """The outputs of a trace as a function of one leaf.
 
-    ``analytic`` says whether a complex step may be taken: every operator on the way has an exact complex kernel.
-    ``engine`` is "numexpr" where at least one piece was fused, else "numpy".
+    ``analytic`` says whether a complex step may be taken: every operator on the way has an exact complex
+    kernel. ``engine`` is "numexpr" where at least one piece was fused, else "numpy".
     """
 
     def __init__(self, trace: Trace, leaf: str, targets: Iterable[Node]) -> None:
@@ -71,10 +72,20 @@ class Replay:
         self.varying = _varying(trace, self.leaf, through_constants=True)
         self.smooth = _varying(trace, self.leaf, through_constants=False)
         self.analytic = all(node.operator is None or node.operator.complex for node in self.smooth.values())
-        needed = [*self.targets, *(decision.node for decision in trace.decisions)]
-        self._real_steps = _steps(trace, self.varying, needed, complex_=False)
-        self._complex_steps = _steps(trace, self.smooth, self.targets, complex_=True) if self.analytic else []
-        self.fused = any(step.text for step in self._real_steps)
+        self._trace = trace
+
+    @functools.cached_property
+    def _real_steps(self) -> list[Step]:
+        needed = [*self.targets, *(decision.node for decision in self._decisions)]
+        return _steps(self._trace, self.varying, needed, complex_=False)
+
+    @functools.cached_property
+    def _complex_steps(self) -> list[Step]:
+        return _steps(self._trace, self.smooth, self.targets, complex_=True) if self.analytic else []
+
+    @property
+    def fused(self) -> bool:
+        return any(step.text for step in self._real_steps)
 
     @property
     def primal(self) -> np.ndarray:
@@ -103,8 +114,9 @@ class Replay:
     def complex_step(self, direction: np.ndarray) -> np.ndarray:
         """J·direction by a complex step, shape (m,): exact to rounding.
 
-        Im f(x + ih·direction) / h with h = 2⁻³⁰⁰ (Squire and Trapp, SIAM Review 40, 1998). After each step the real
-        part is set back to the traced value: it cannot have moved, and some complex kernels are careless with it.
+        Im f(x + ih·direction) / h with h = 2⁻³⁰⁰ (Squire and Trapp, SIAM Review 40, 1998). After each step
+        the real part is set back to the traced value: it cannot have moved, and some complex kernels are
+        careless with it.
         """
         values: dict[int, np.ndarray] = {self.leaf.index: self.leaf.value + 1j * STEP * direction}
         for step in self._complex_steps:
@@ -130,7 +142,10 @@ class Replay:
         if step.text is None:
             assert step.node.operator is not None
             arguments = {key: with_values(value, get) for key, value in step.node.arguments.items()}
-            return self._engine.apply(step.node.operator, arguments)
+            try:
+                return self._engine.apply(step.node.operator, arguments)
+            except np.linalg.LinAlgError:  # a singular matrix near the point, say: no value there
+                return np.full_like(step.node.value, np.nan)
         arrays = [_as_numexpr(get(node)) for node in step.inputs]
         return compiled(step.text, tuple(array.dtype.kind for array in arrays))(*arrays)
 
@@ -141,7 +156,7 @@ def _as_numexpr(array: np.ndarray) -> np.ndarray:
 
 
 def _varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, Node]:
-    """The nodes that depend on a leaf. ``through_constants`` counts masks and rounded values as depending on it."""
+    """The nodes that depend on a leaf, with ``through_constants`` masks and rounded values among them."""
     found = {leaf.index: leaf}
     for node in trace.nodes:
         if node.operator is None or node.operator.frozen:

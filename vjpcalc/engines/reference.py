@@ -5,6 +5,7 @@ Composed rows are run as the program that they are, so that a trace made by this
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,11 @@ class ReferenceEngine:
     expands = True
 
     def __init__(self, seed: int | Sequence[int] = 0) -> None:
-        self.random = np.random.default_rng(seed)
+        self._seed = seed
+
+    @functools.cached_property
+    def random(self) -> np.random.Generator:
+        return np.random.default_rng(self._seed)  # made only for a program that draws from it
 
     def apply(self, operator: Operator, values: Mapping[str, Any]) -> np.ndarray:
         if operator.function is not None:

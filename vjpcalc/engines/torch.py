@@ -18,9 +18,10 @@ from vjpcalc.operators.operator import Call, Operator
 class TorchEngine:
     """torch. ``dtype`` is that of numbers typed in; ``seed`` starts the stream of ``rand`` and ``randn``.
 
-    ``noise``, a torch.Generator, turns this into stochastic arithmetic: every value and every cotangent is moved
-    at random by one unit in the last place (the CESTAC idea), so that the spread of the gradients over a few runs
-    measures their rounding error. ``forward_noise=False`` leaves the values alone and moves cotangents only.
+    ``noise``, a torch.Generator, turns this into stochastic arithmetic: every value and every cotangent is
+    moved at random by one unit in the last place (the CESTAC idea), so that the spread of the gradients over
+    a few runs measures their rounding error. ``forward_noise=False`` leaves the values alone and moves
+    cotangents only.
     """
 
     name = "torch"
@@ -74,8 +75,9 @@ class TorchEngine:
     def perturb(self, tensor: torch.Tensor, *, values: bool = True) -> torch.Tensor:
         """The tensor, each element, and later each element of its cotangent, moved by up to one ulp.
 
-        It is changed in place and behind autograd's back, so that what the operator saved for its backward moves
-        with it: the rounding error of a saved result is what many a gradient is sensitive to (1 - tanh²).
+        It is changed in place and behind autograd's back, so that what the operator saved for its backward
+        moves with it: the rounding error of a saved result is what many a gradient is sensitive to (1 -
+        tanh²).
         """
         if tensor.is_floating_point():
             if values:

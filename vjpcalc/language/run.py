@@ -25,11 +25,14 @@ CONSTANTS: dict[str, Any] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan":
 
 # Prefixes that an expression pasted from PyTorch, NumPy or JAX code may carry: accepted and dropped.
 PREFIXES = frozenset(
-    ["torch", "torch.linalg", "torch.special", "torch.nn", "torch.nn.functional", "torch.fft", "torch.Tensor", "np", "np.linalg", "numpy", "numpy.linalg", "jnp", "jnp.linalg", "jax", "jax.numpy", "jax.nn", "jax.lax", "scipy.special", "special", "F", "nn", "nn.functional", "math"]
+    """
+    torch torch.linalg torch.special torch.nn torch.nn.functional torch.fft torch.Tensor F nn nn.functional
+    np np.linalg numpy numpy.linalg jnp jnp.linalg jax jax.numpy jax.nn jax.lax scipy.special special math
+    """.split()  # noqa: SIM905 (it reads better)
 )
 
 
-# ---- the trace ---------------------------------------------------------------------------------------------------
+# ---- the trace ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +140,7 @@ def with_arrays(value: Any, convert: Callable[[Any], Any]) -> Any:
     return value
 
 
-# ---- Python numbers ----------------------------------------------------------------------------------------------
+# ---- Python numbers ----------------------------------------------------------------------------------------
 
 
 def _power(a: Any, b: Any) -> Any:
@@ -176,15 +179,15 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-class _Break(Exception):
+class _Break(Exception):  # noqa: N818 (a jump, not an error)
     pass
 
 
-class _Continue(Exception):
+class _Continue(Exception):  # noqa: N818
     pass
 
 
-# ---- the interpreter ---------------------------------------------------------------------------------------------
+# ---- the interpreter ---------------------------------------------------------------------------------------
 
 
 def run(
@@ -198,7 +201,8 @@ def run(
 ) -> Trace:
     """Run a program on an engine. ``inputs`` are arrays of that engine by name; ``use`` adds operators.
 
-    ``outputs`` names the outputs (default: the program's last statement). Raises Diagnostic with the span at fault.
+    ``outputs`` names the outputs (default: the program's last statement). Raises Diagnostic with the span at
+    fault.
     """
     from vjpcalc.engines.engine import Limits
 
@@ -608,7 +612,9 @@ class Interpreter:
         return self.call("getitem", [base, tuple(items)], {}, span)
 
     def flip_backward(self, base: Node, items: list[Any], span: Span) -> Node:
-        """The tensor with the dimensions flipped that are sliced backward, and these slices made to run forward."""
+        """The tensor with the dimensions flipped that are sliced backward, and these slices made to run
+        forward.
+        """
 
         def taken(item: Any) -> int:
             is_mask = isinstance(item, Node) and self.engine.is_mask(item.value)
@@ -692,7 +698,7 @@ class Interpreter:
             return tuple(self.tensor(item, span) for item in value)
         if parameter.kind not in rows.TENSOR_KINDS or value is None:
             return value
-        if is_number(value) and operator.infix and not operator.infix == "@":
+        if is_number(value) and operator.infix and operator.infix != "@":
             return value
         return self.tensor(value, span, whole=parameter.kind in ("indices", "target"))
 
@@ -731,7 +737,9 @@ class Interpreter:
             ) from None
 
     def parts(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Any:
-        """The results of a row that has several: Fields, or a tuple where their number depends on the arguments."""
+        """The results of a row that has several: Fields, or a tuple where their number depends on the
+        arguments.
+        """
         try:
             if operator.fields:
                 scope = self.scope(arguments, span)
@@ -849,7 +857,7 @@ def _engine_error(
     return Diagnostic("shape", f"{sign} does not fit {tensor} {said}", hint=reason or None)
 
 
-# ---- what the interpreter does itself: it concerns Python values, not tensors ---------------------------------------
+# ---- what the interpreter does itself: it concerns Python values, not tensors ------------------------------
 
 
 def _numel(walk: Interpreter, span: Span, x: Any) -> int:

@@ -10,7 +10,7 @@ from vjpcalc.diagnostics import Diagnostic, Source, Span
 
 
 def clean(text: str) -> str:
-    """The text as it is parsed and shown: without common indentation, surrounding blanks and a byte-order mark."""
+    """The text as it is parsed and shown: without common indentation, outer blanks, a byte-order mark."""
     return (
         textwrap.dedent(text.removeprefix("\ufeff").replace("\r\n", "\n").expandtabs(4)).strip("\n ").rstrip()
     )

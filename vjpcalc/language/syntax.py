@@ -2,7 +2,8 @@
 
     program     = statement { (newline | ";") statement }       the last one is the output
     statement   = expression | target "=" expression | name OP"=" expression
-                | "if" … "elif" … "else" | "while" … | "for" name "in" "range(" … ")" | "break" | "continue" | "pass"
+                | "if" … "elif" … "else" | "while" … | "for" name "in" "range(" … ")"
+                | "break" | "continue" | "pass"
     target      = name | name "," name { "," name }
     expression  = number | "True" | "False" | "None" | text | name
                 | "[" … "]" | "(" … ")"
@@ -501,11 +502,10 @@ class _Parser:
         if isinstance(node, ast.Tuple):
             return Items(tuple(self.index(item) for item in node.elts), False, self.span(node))
         if isinstance(node, ast.Slice):
-            parts = [
-                None if part is None else self.expression(part)
-                for part in (node.lower, node.upper, node.step)
-            ]
-            return Slice(*parts, self.span(node))
+            lower, upper, step = (
+                None if part is None else self.expression(part) for part in (node.lower, node.upper, node.step)
+            )
+            return Slice(lower, upper, step, self.span(node))
         return self.expression(node)
 
     def constant(self, node: ast.expr, value: Any) -> Any:

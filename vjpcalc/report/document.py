@@ -1,4 +1,5 @@
-"""A report is data: a list of neutral blocks. ``terminal.py`` and ``plain.py`` each turn every block into text.
+"""A report is data: a list of neutral blocks. ``terminal.py`` and ``plain.py`` each turn every block into
+text.
 
 A Text carries a role instead of a colour; the formatters know what a role looks like.
 """

@@ -15,7 +15,7 @@ def number(value: float, precision: int = PRECISION) -> str:
 
 
 def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> str:
-    """An array or torch tensor as lines of aligned numbers, not wider than ``width`` where eliding can help it."""
+    """An array or torch tensor as lines of aligned numbers, elided where ``width`` columns ask for it."""
     import numpy as np
 
     values = np.asarray(array.detach().double() if hasattr(array, "detach") else array, dtype=np.float64)
@@ -57,7 +57,7 @@ BRACKETS = str.maketrans("[]", "  ")
 
 
 def _scattered(values: Any) -> bool:
-    """Whether the sizes are so far apart that a common number of decimals would hide some: %g then shows each."""
+    """Whether the sizes are so far apart that a common number of decimals would hide some."""
     import numpy as np
 
     sizes = np.abs(values[np.isfinite(values) & (values != 0)]).astype(float)
