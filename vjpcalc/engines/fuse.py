@@ -145,7 +145,8 @@ class Replay:
             try:
                 return self._engine.apply(step.node.operator, arguments)
             except np.linalg.LinAlgError:  # a singular matrix near the point, say: no value there
-                return np.full_like(step.node.value, np.nan)
+                is_complex = any(np.iscomplexobj(get(node)) for node in step.node.inputs)
+                return np.full(step.node.shape, complex(np.nan, np.nan) if is_complex else np.nan)
         arrays = [_as_numexpr(get(node)) for node in step.inputs]
         return compiled(step.text, tuple(array.dtype.kind for array in arrays))(*arrays)
 

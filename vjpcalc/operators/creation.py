@@ -53,5 +53,5 @@ composed("tensor(data|object: indices, dtype: dtype = None)", aliases="array asa
          samples=("tensor([1, 2, 3]) * x | x(3)", "tensor([x[0], 2.5, x[1]]) | x(2)", "x[tensor([0, 1])] | x(3)"),
          example="'tensor([1.5, 2]) * x' x='[1, 1]' --seed '[1, 1]' -> x = [1.5, 2]")
 array("one_hot(x: indices, num_classes: int = -1)", torch="nn.functional.one_hot", numpy="kernels.one_hot", complex="constant",
-      frozen=True, size="numel(x) * max(num_classes, 1)", samples=("one_hot([0, 2, 1], 4).double() @ x | x(4)", "one_hot(tensor([0, 1])) * x | x(2)"),
+      frozen=True, size="numel(x) * max(num_classes, 1)", samples=("sum(one_hot([0, 2, 1], 4) * x, -1) | x(4)", "one_hot(tensor([0, 1])) * x | x(2)"),
       example="'one_hot([0, 1], 2) * x' x='[3, 4]' --seed '[[1, 1], [1, 1]]' -> x = [1, 1]")

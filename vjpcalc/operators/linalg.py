@@ -152,7 +152,7 @@ array("block_diag(*tensors)", torch="block_diag(*tensors)", numpy="kernels.block
 family("Linear algebra", source="M. Giles, Collected matrix derivative results for forward and reverse mode AD, 2008")
 _WELL = "x @ x.mT + 3 * eye(3)"
 array("inv(a)", aliases="inverse", torch="linalg.inv", numpy="linalg.inv", complex="numpy", vjp={"a": "-(y.mT @ g @ y.mT)"},
-      samples=(f"inv({_WELL}) | x(3,3)", f"inv({_WELL}) | x(2,3,3)", "inv(x) | x(1,1)", "inv(x) | x(0,0)"),
+      samples=(f"inv({_WELL}) | x(3,3)", f"inv({_WELL}) | x(2,3,3)", "inv(x * x + 1) | x(1,1)", "inv(x) | x(0,0)"),
       example="'inv(a)' a='[[2]]' --seed '[[1]]' -> a = [[-0.25]]")
 array("pinv(x)", torch="linalg.pinv", numpy="kernels.pinv", complex="numpy", note="x must have full rank",
       kinks="s = svdvals(x)\ns[..., -1:] <= 1e-15 * s[..., :1] * max(x.shape[-1], x.shape[-2])",
@@ -181,20 +181,21 @@ array("solve_triangular(a, b, upper: flag, left: flag = True, unitriangular: fla
 composed("lstsq_solution(a, b)", torch="linalg.lstsq(a, b).solution", hidden=True, ref="pinv(a) @ b", size="numel(b)",
          vjp={"a": "p = pinv(a); h = g @ b.mT\n"
                    "-(p.mT @ h @ p.mT) + (h.mT - a @ p @ h.mT) @ p @ p.mT + p.mT @ p @ (h.mT - h.mT @ p @ a)", "b": "pinv(a).mT @ g"})
-several("lstsq(a, b, rcond: any = None)", fields={"solution": "lstsq_solution(a, b)"}, note="a must have full rank; .solution or [0]",
+several("lstsq(a, b, rcond: any = None)",
+        kinks="s = svdvals(a)\ns[..., -1:] <= 1e-15 * s[..., :1] * max(a.shape[-1], a.shape[-2])", fields={"solution": "lstsq_solution(a, b)"}, note="a must have full rank; .solution or [0]",
         samples=("lstsq(a, b).solution | a(4,2) b(4,1)", "lstsq(a, b)[0] | a(2,4,2) b(2,4,2)"),
         example="'lstsq(a, b).solution' a='[[2], [0]]' b='[[6], [1]]' --seed '[[1]]' -> a = [[-1.5], [0.25]]; b = [[0.5], [0]]")
 array("det(x)", torch="linalg.det", numpy="linalg.det", complex="numpy", vjp={"x": "g[..., None, None] * cofactors(x)"},
       samples=("det(x) | x(3,3)", "det(x) | x(2,2,2)", "det(x) | x(1,1)", "det(x) | x(0,0)"),
       example="'det(x)' x='[[1, 2], [3, 4]]' -> x = [[4, -3], [-2, 1]]")
 array("cofactors(x)", torch="", numpy="kernels.cofactors", hidden=True, note="det(x) inv(x).mT, of a singular matrix too")
-array("logdet(x)", torch="logdet", numpy="kernels.logdet", complex="numpy", domain="(0, inf)", vjp={"x": "g[..., None, None] * inv(x).mT"},
+array("logdet(x)", torch="logdet", kinks="logdet(x) == -inf", numpy="kernels.logdet", complex="numpy", domain="(0, inf)", vjp={"x": "g[..., None, None] * inv(x).mT"},
       note="nan where the determinant is negative", samples=(f"logdet({_WELL}) | x(3,3)", f"logdet({_WELL}) | x(2,3,3)"),
       example="'logdet(x)' x='[[2, 0], [0, 4]]' -> x = [[0.5, 0], [0, 0.25]]")
 array("slogdet_sign(x)", torch="linalg.slogdet(x).sign", numpy="kernels.slogdet_sign", complex="constant", hidden=True)
 array("slogdet_logabsdet(x)", torch="linalg.slogdet(x).logabsdet", numpy="kernels.logabsdet", complex="numpy", hidden=True,
       vjp={"x": "g[..., None, None] * inv(x).mT"})
-several("slogdet(x)", fields={"sign": "slogdet_sign(x)", "logabsdet": "slogdet_logabsdet(x)"},
+several("slogdet(x)", kinks="slogdet_logabsdet(x) == -inf", fields={"sign": "slogdet_sign(x)", "logabsdet": "slogdet_logabsdet(x)"},
         samples=("slogdet(x).logabsdet | x(3,3)", "slogdet(x)[1] | x(2,2,2)", "slogdet(x).sign | x(3,3)"),
         example="'slogdet(x).logabsdet' x='[[2, 0], [0, -4]]' -> x = [[0.5, 0], [0, -0.25]]")
 array("matrix_power(x, n: int)", torch="linalg.matrix_power(x, n)", numpy="linalg.matrix_power(x, n)", complex="numpy",
@@ -274,7 +275,7 @@ composed("matrix_norm(x, ord: any = 'fro', dim: axes = (-2, -1), keepdim: flag =
                "elif abs(ord) == 2:\n    s = svdvals(m)\n    k = cat([s[..., :-1] - s[..., 1:], s[..., -1:]], -1) <= 1e-14 * s[..., :1]\n"
                "else:\n    c = sum(abs(m), -2 if abs(ord) == 1 else -1)\n    k = (diff(sort(c).values) == 0).any() | (m == 0).any()\n"
                "k",
-         convention="0 at a zero matrix (fro); equal shares to ties",
+         note="at a kink: 0 at a zero matrix (fro), equal shares to equal sums (1 and inf)",
          vjp={"x": "m = movedim(x, dim, (-2, -1))\n"
                    "h = reshape(g, m[..., :1, :1].shape); z = reshape(y, m[..., :1, :1].shape)\n"
                    "if ord == 'fro':\n    t = where(z == 0, 0, h * m / where(z == 0, 1, z))\n"

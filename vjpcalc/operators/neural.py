@@ -1,4 +1,4 @@
-"""Layers, losses and distances of torch.nn.functional.
+"""Layers and losses of torch.nn.functional.
 
 In scope in every text: the parameters by name; in ``vjp`` also g (the cotangent) and y (the output). Channels are
 dimension 1 (dimension 0 without a batch), space is the last one, two or three dimensions.
@@ -155,6 +155,7 @@ composed("batch_norm(x, running_mean: constant, running_var: constant, weight: t
                   "batch_norm(x, zeros(2), full((2,), 4.0), w, eps=0.1) | x(1,2,2,2) w(2)"),
          example="'batch_norm(x, [1], [4], eps=0)' x='[[3]]' --seed '[[1]]' -> x = [[0.5]]")
 composed("rms_norm(x, normalized_shape: shape, weight: tensor = None, eps: number = None)", formula="x / sqrt(mean(x²) + eps) * weight",
+         note="without eps torch takes that of the dtype; the reference takes float64's",
          torch="nn.functional.rms_norm(x, normalized_shape, weight, eps)",
          ref=_RUN + "z = reshape(x, (numel(x) // n, n))\nz = z / sqrt(mean(z * z, 1, True) + (2.220446049250313e-16 if eps == None else eps))\n"
              "z = reshape(z, x.shape)\nz if weight == None else z * weight",
@@ -162,14 +163,8 @@ composed("rms_norm(x, normalized_shape: shape, weight: tensor = None, eps: numbe
                    "h = z / s\nd = reshape(g if weight == None else g * weight, z.shape)\nreshape((d - h * mean(d * h, 1, True)) / s, x.shape)",
               "weight": _RUN + "z = reshape(x, (numel(x) // n, n))\n"
                    "g * reshape(z / sqrt(mean(z * z, 1, True) + (2.220446049250313e-16 if eps == None else eps)), x.shape)"},
-         samples=("rms_norm(x, (3,)) | x(2,3)", "rms_norm(x, (2, 3), w, eps=0.1) | x(4,2,3) w(2,3)"),
+         samples=("rms_norm(x, (3,), eps=0.01) | x(2,3)", "rms_norm(x, (2, 3), w, eps=0.1) | x(4,2,3) w(2,3)"),
          example="'rms_norm(x, (2,), eps=0)' x='[3, 3]' --seed '[1, 0]' -> x = [0.1666667, -0.1666667]")
-composed("normalize(x, p: number = 2, dim: axes = 1, eps: number = 1e-12)", formula="x / max(‖x‖ₚ, eps)", torch="nn.functional.normalize(x, p, dim, eps)",
-         ref="n = vector_norm(x, p, dim, True)\nx / where(n > eps, n, eps)", kinks="n = vector_norm(x, p, dim, True)\n(n <= eps) | (x == 0 if p < 2 else x != x)",
-         vjp={"x": "n = vector_norm(x, p, dim, True); m = where(n > eps, n, eps)\n"
-                   "g / m - where(n > eps, sum(g * x, dim, True) / m**2 * sign(x) * (abs(x) / m) ** (p - 1), 0)"},
-         samples=("normalize(x) | x(2,3)", "normalize(x, dim=0) | x(3)", "normalize(x, p=3, dim=-1) | x(2,3)", "normalize(x, p=1) | x(2,3)"),
-         example="'normalize(x, dim=0)' x='[3, 4]' --seed '[1, 0]' -> x = [0.128, -0.096]")
 
 # ---- attention and pictures --------------------------------------------------------------------------------------
 family("Attention", source="A. Vaswani and others, Attention is all you need, 2017")
@@ -203,24 +198,6 @@ movement("interpolate(x, size: ints = None, scale_factor: number = None, mode: t
          vjp={"x": "accumulate(g, interpolate(positions(x), size, scale_factor), x)"},
          samples=("interpolate(x, scale_factor=2) | x(1,2,3)", "interpolate(x, size=(3, 5)) | x(1,2,2,3)", "interpolate(x, scale_factor=0.5) | x(1,1,4,6)"),
          example="'interpolate(x, scale_factor=2)' x='[[[1, 2]]]' --seed '[[[1, 2, 3, 4]]]' -> x = [[[3, 7]]]")
-
-# ---- distances ---------------------------------------------------------------------------------------------------
-family("Distances", source="torch derivatives.yaml")
-_NORMS = "m = sqrt(sum(a * a, dim, True)); n = sqrt(sum(b * b, dim, True))\n"
-composed("cosine_similarity(a|x1, b|x2, dim: axis = 1, eps: number = 1e-08)", torch="cosine_similarity(a, b, dim, eps)",
-         formula="a·b / (max(‖a‖, eps) max(‖b‖, eps))",
-         ref="m = sqrt(sum(a * a, dim)); n = sqrt(sum(b * b, dim))\nsum(a * b, dim) / (where(m > eps, m, eps) * where(n > eps, n, eps))",
-         kinks="(sum(a * a, dim) <= eps**2) | (sum(b * b, dim) <= eps**2)",
-         vjp={"a": _NORMS + "unsqueeze(g, dim) * (b / (m * n) - a / m**2 * unsqueeze(y, dim))",
-              "b": _NORMS + "unsqueeze(g, dim) * (a / (m * n) - b / n**2 * unsqueeze(y, dim))"},
-         samples=("cosine_similarity(a, b) | a(2,3) b(2,3)", "cosine_similarity(a, b, dim=0) | a(3) b(3)", "cosine_similarity(a, b, dim=-1) | a(2,3) b(1,3)"),
-         example="'cosine_similarity(a, b, dim=0)' a='[1, 0]' b='[0, 2]' -> a = [0, 1]; b = [0.5, 0]")
-_D = "d = a - b + eps; n = vector_norm(d, p, -1, True)\n{0}(g if keepdim else unsqueeze(g, -1)) * sign(d) * where(n == 0, 0, (abs(d) / n) ** (p - 1))"
-composed("pairwise_distance(a|x1, b|x2, p: number = 2, eps: number = 1e-06, keepdim: flag = False)",
-         torch="nn.functional.pairwise_distance(a, b, p, eps, keepdim)", ref="vector_norm(a - b + eps, p, -1, keepdim)",
-         kinks="d = a - b + eps\nsum(d * d, -1) == 0 if p > 1 else d == 0", formula="‖a - b + eps‖ₚ", vjp={"a": _D.format(""), "b": _D.format("-")},
-         samples=("pairwise_distance(a, b) | a(2,3) b(2,3)", "pairwise_distance(a, b, p=1, keepdim=True) | a(2,3) b(1,3)", "pairwise_distance(a, b, 3) | a(3) b(3)"),
-         example="'pairwise_distance(a, b, eps=0)' a='[3, 4]' b='[0, 0]' -> a = [0.6, 0.8]; b = [-0.6, -0.8]")
 
 # ---- losses ------------------------------------------------------------------------------------------------------
 # ``reduction`` is the same in all of them: l is the loss of each element, h what each element receives of g
@@ -354,19 +331,18 @@ composed("hinge_embedding_loss(x, target: constant, margin: number = 1, reductio
          example="'hinge_embedding_loss(x, [-1.0])' x='[0.5]' -> x = [-1]")
 composed("margin_ranking_loss(a|input1, b|input2, target: constant, margin: number = 0, reduction: text = 'mean')", requires=_REDUCTION,
          torch="nn.functional.margin_ranking_loss(a, b, target, margin, reduction=reduction)", kinks="target * (a - b) == margin",
-         convention="0.5 at the margin", ref="z = margin - target * (a - b)\nl = where(z > 0, z, 0)" + _REDUCED,
-         vjp={"a": _H.format("a") + "-h * target * (margin > target * (a - b))", "b": _H.format("a") + "h * target * (margin > target * (a - b))"},
+         convention="-target at the margin", ref="z = margin - target * (a - b)\nl = where(z > 0, z, 0)" + _REDUCED,
+         vjp={"a": _H.format("a") + "-h * target * (margin >= target * (a - b))", "b": _H.format("a") + "h * target * (margin >= target * (a - b))"},
          samples=_loss_samples("margin_ranking_loss(a, b, tensor([1.0, -1, 1]))", "a(3) b(3)", ("margin=0.5",)),
          example="'margin_ranking_loss(a, b, [1.0])' a='[1]' b='[2]' -> a = [-1]; b = [1]")
+_COSINE = ("m = sum(a * a, -1) + 1e-12; n = sum(b * b, -1) + 1e-12\nc = sum(a * b, -1) / sqrt(m * n)\n")
+_COSINE_H = (_H.format("c") + "h = unsqueeze(h * where(target == 1, -1, where(c > margin, 1, 0)), -1)\n"
+             "m = unsqueeze(m, -1); n = unsqueeze(n, -1); c = unsqueeze(c, -1)\n")
 composed("cosine_embedding_loss(a|input1, b|input2, target: constant, margin: number = 0, reduction: text = 'mean')", requires=_REDUCTION, size="numel(a)",
          torch="nn.functional.cosine_embedding_loss(a, b, target, margin, reduction=reduction)",
-         kinks="(sum(a * a, -1) == 0) | (sum(b * b, -1) == 0) | ((target == -1) & (cosine_similarity(a, b, -1) == margin))",
-         ref="c = sum(a * b, -1) / sqrt((sum(a * a, -1) + 2.220446049250313e-16) * (sum(b * b, -1) + 2.220446049250313e-16))\n"
-             "l = where(target == 1, 1 - c, where(c > margin, c - margin, 0))" + _REDUCED,
-         vjp={name: "c = cosine_similarity(a, b, -1)\n" + _H.format("c") +
-              "h = unsqueeze(h * where(target == 1, -1, where(c > margin, 1, 0)), -1)\n"
-              "m = sqrt(sum(a * a, -1, True)); n = sqrt(sum(b * b, -1, True))\n" + rule
-              for name, rule in [("a", "h * (b / (m * n) - a / m**2 * unsqueeze(c, -1))"), ("b", "h * (a / (m * n) - b / n**2 * unsqueeze(c, -1))")]},
+         ref=_COSINE + "l = where(target == 1, 1 - c, where(c > margin, c - margin, 0))" + _REDUCED,
+         kinks=_COSINE + "(target == -1) & (c == margin)",
+         vjp={"a": _COSINE + _COSINE_H + "h * (b / sqrt(m * n) - c * a / m)", "b": _COSINE + _COSINE_H + "h * (a / sqrt(m * n) - c * b / n)"},
          samples=_loss_samples("cosine_embedding_loss(a, b, tensor([1.0, -1]))", "a(2,3) b(2,3)", ("margin=-0.5",)),
          example="'cosine_embedding_loss(a, b, [1.0])' a='[[1, 0]]' b='[[0, 2]]' -> a = [[0, -1]]; b = [[-0.5, 0]]")
 composed("triplet_margin_loss(anchor, positive, negative, margin: number = 1, p: number = 2, eps: number = 1e-06, swap: flag = False, reduction: text = 'mean')",
