@@ -307,7 +307,7 @@ family("Copies and dtypes")
 array("detach(x)", aliases="stop_gradient", numpy="array", frozen=True, complex="constant",
       note="a constant from here on: no gradient flows through", samples="x * detach(x) | x(2,3)",
       example="'x * detach(x)' x=3 -> x = 3")
-movement("clone(x)", aliases="copy contiguous", torch="clone", numpy="array", vjp={"x": "g"}, samples="clone(x) | x(2,3)",
+movement("clone(x)", aliases="copy contiguous conj real", torch="clone", numpy="array", vjp={"x": "g"}, samples="clone(x) | x(2,3)",
          example="'clone(x)' x=3 -> x = 1")
 for _name, _aliases, _dtype in [("double", "float64", "float64"), ("float", "float32", "float32"), ("half", "float16", "float16")]:
     elementwise(f"{_name}(x)", aliases=_aliases, torch=f"Tensor.{_name}", numpy="kernels.as_float", numexpr="(x)", complex="numexpr",
