@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import jsonschema
 import pytest
 
 from vjpcalc.cli.app import main
+from vjpcalc.report import json as report_json
+from vjpcalc.report.schema import schema
+from vjpcalc.tensors import encode
 
 
 @dataclass(frozen=True)
@@ -33,3 +39,61 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Ran(int(status), captured.out, captured.err)
 
     return run
+
+
+# ---- every JSON that a test makes is valid --------------------------------------------------------------------------
+
+
+def closed(part: Any) -> Any:
+    """A schema in which no object has keys that are not in it."""
+    if isinstance(part, list):
+        return [closed(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    inner = {key: closed(value) for key, value in part.items()}
+    return (
+        {"additionalProperties": False, **inner} if "properties" in inner and "required" in inner else inner
+    )
+
+
+@functools.cache
+def validator(name: str) -> Any:
+    found = schema(name) if name == "jacobian" else closed(schema(name))
+    jsonschema.Draft202012Validator.check_schema(found)
+    return jsonschema.Draft202012Validator(found)
+
+
+def kind_of(document: Any) -> str | None:
+    """Which of vjpcalc's documents this is, if it is one."""
+    if not isinstance(document, dict) or "format_version" not in document:
+        return None
+    if "line" in document:
+        return "record"
+    return next(
+        (
+            name
+            for key, name in (("error", "error"), ("gradients", "result"), ("jacobians", "jacobian"))
+            if key in document
+        ),
+        None,
+    )
+
+
+def validate(document: Any) -> None:
+    """Hold a document against the schema that vjpcalc publishes, by an implementation that is not ours."""
+    if name := kind_of(document):
+        validator(name).validate(document)
+
+
+@pytest.fixture(autouse=True)
+def _valid_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes JSON in this process is validated."""
+    for module, name in ((report_json, "dumps"), (report_json, "pretty"), (encode, "dumps")):
+        original = getattr(module, name)
+
+        def checked(document: Any, *more: Any, original: Callable[..., str] = original) -> str:
+            written = original(document, *more)
+            validate(document)
+            return written
+
+        monkeypatch.setattr(module, name, checked)

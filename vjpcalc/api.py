@@ -40,9 +40,9 @@ def vjp(
 ) -> VJP:
     """The gradient Jᵀ·seed of an expression with respect to each leaf, and its check.
 
-    ``inputs`` maps names to array-likes. Numbers and lists of them become ``dtype`` (default float64; True and
-    False stay bool). Arrays keep their own: NumPy's, torch's, any library's that has ``__array__``, and records
-    of vjpcalc's JSON. What lives on another device is copied: everything is computed on the CPU.
+    ``inputs`` maps names to array-likes. Numbers and lists of them become ``dtype`` (default float64; True
+    and False stay bool). Arrays keep their own: NumPy's, torch's, any library's that has ``__array__``, and
+    records of vjpcalc's JSON. What lives on another device is copied: everything is computed on the CPU.
     ``seed`` has the output's shape (it may be left out for an output of one element), or maps output names to
     seeds; a tuple of seeds means as many ``backward`` calls, whose gradients accumulate. ``wrt`` names the
     leaves (default: every floating-point input), ``outputs`` the outputs (default: the last statement).

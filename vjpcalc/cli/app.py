@@ -15,7 +15,9 @@ import typer
 
 from vjpcalc import __version__
 from vjpcalc.cli.batch import batch
+from vjpcalc.cli.explain import explain
 from vjpcalc.cli.ops import ops
+from vjpcalc.cli.schema import schema
 from vjpcalc.cli.vjp import vjp
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
 
@@ -48,8 +50,10 @@ def _app(
 
 
 app.command("vjp", rich_help_panel="Commands")(vjp)
+app.command("explain", rich_help_panel="Commands")(explain)
 app.command("batch", rich_help_panel="Commands")(batch)
 app.command("ops", rich_help_panel="Commands")(ops)
+app.command("schema", rich_help_panel="Commands")(schema)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         said = f"{type(error).__name__}: {error}".split("\n")[0]
-        diagnostic = Diagnostic(
+        fault = Diagnostic(
             "internal", f"internal error: {said}", hint="this is a bug; --debug shows where"
         )
-        _report(diagnostic, given)
-        return diagnostic.status
+        _report(fault, given)
+        return fault.status
 
 
 def _run(given: list[str]) -> int:
@@ -143,7 +147,7 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
     if diagnostic.arguments:
         corrected = corrected_command(given, diagnostic.arguments)
         diagnostic.hint = f"{diagnostic.hint or ''}\n\n  {corrected}".strip("\n")
-    elif diagnostic.kind == "name" and len(given) and given[0].isidentifier():
+    elif diagnostic.kind in ("name", "input") and given and given[0].isidentifier():
         command = nearest(given[0], [*typer.main.get_command(app).commands])  # type: ignore[attr-defined]
         if command:
             diagnostic.hint = f"did you mean the command 'vjpcalc {command}'?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ def batch(
 def open_jobs(path: str) -> Iterator[IO[bytes]]:
     """The jobs as a binary stream. Raises Diagnostic (usage)."""
     if path == "-":
-        yield sys.stdin.buffer
+        yield getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode())
         return
     try:
         stream = open(path, "rb")  # noqa: SIM115 (closed below)

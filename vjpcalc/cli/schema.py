@@ -1,0 +1,30 @@
+"""``vjpcalc schema``: the JSON Schema of what goes in and out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from vjpcalc.diagnostics import Diagnostic, did_you_mean
+
+
+def schema(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="result, jacobian, error, job or record.")
+    ] = None,
+) -> int:
+    """Print the JSON Schema of the output: all of it, or one document's."""
+    from vjpcalc.report.schema import DOCUMENTS
+    from vjpcalc.report.schema import schema as of
+
+    if name not in (None, *DOCUMENTS):
+        raise Diagnostic(
+            "usage",
+            f"there is no schema of '{name}'" + did_you_mean(name, DOCUMENTS),
+            hint="there is one of " + ", ".join(DOCUMENTS),
+        )
+    sys.stdout.write(json.dumps(of(name), ensure_ascii=False, indent=2) + "\n")
+    return 0

@@ -1,0 +1,199 @@
+"""The JSON Schema (draft 2020-12) of everything that goes in and out as JSON.
+
+A reader should ignore keys that it does not know: minor versions add some. A job may have no others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def text(description: str, **more: Any) -> Schema:
+    return {"type": "string", "description": description, **more}
+
+
+def one_of(description: str, *values: str) -> Schema:
+    return {"enum": list(values), "description": description}
+
+
+def by_name(name: str, description: str) -> Schema:
+    return {"type": "object", "additionalProperties": ref(name), "description": description}
+
+
+def names(description: str) -> Schema:
+    return {"type": "array", "items": {"type": "string"}, "description": description}
+
+
+def either(*schemas: Schema, description: str) -> Schema:
+    return {"anyOf": list(schemas), "description": description}
+
+
+def thing(description: str, required: str, properties: Schema, **more: Any) -> Schema:
+    """An object; ``required`` names its keys that are always there."""
+    keys = required.split()
+    assert set(keys) <= properties.keys(), description
+    return {"type": "object", "description": description, "required": keys, "properties": properties, **more}
+
+
+VERSION = text("Of this format; minor versions only add keys.", pattern=r"^1\.\d+$")
+SHAPE = {"type": "array", "items": {"type": "integer", "minimum": 0}}
+STATUS = one_of("inconclusive has its reason.", "passed", "failed", "inconclusive")
+LINE = {"type": "integer", "minimum": 1, "description": "The line of the job."}
+ID = {"description": "The job's own, if it has one."}
+
+RESULT = {
+    "format_version": VERSION,
+    "expression": text("The program."),
+    "outputs": by_name("tensor", "The outputs' values by name; the last statement's is 'out'."),
+    "seeds": by_name("tensor", "What backward() was given, by output; the sum of several."),
+    "gradients": by_name("tensor", "Jᵀ·seed for each leaf, in its shape."),
+    "backward_calls": {"type": "integer", "minimum": 0, "description": "Their gradients accumulate."},
+    "check": ref("check"),
+    "notes": {"type": "array", "items": {"type": "string"}, "description": "What a reader wants to be told."},
+}
+ERROR = {"format_version": VERSION, "error": ref("complaint")}
+
+DEFINITIONS: dict[str, Schema] = {
+    "result": thing(
+        "What 'vjpcalc EXPR … --json' prints.",
+        "format_version expression outputs seeds gradients backward_calls check",
+        RESULT,
+    ),
+    "jacobian": thing(
+        "What 'vjpcalc jacobian EXPR … --json' prints.",
+        "format_version expression outputs jacobians",
+        {
+            "format_version": VERSION,
+            "expression": text("The program."),
+            "outputs": by_name("tensor", "The outputs' values by name."),
+            "jacobians": by_name("tensor", "∂output/∂leaf by leaf: output elements × leaf elements."),
+        },
+    ),
+    "error": thing("What a command that fails prints with --json.", "format_version error", ERROR),
+    "job": thing(
+        "A line of 'vjpcalc batch'.",
+        "expression",
+        {
+            "id": {"description": "Anything; the record repeats it."},
+            "expression": text("A program."),
+            "inputs": {
+                "anyOf": [by_name("value", "By name."), {"type": "null"}],
+                "description": "Arrays, numbers, tensors, or texts as on the command line ('@x.npy').",
+            },
+            "seed": either(
+                ref("value"), by_name("value", "By output."), {"type": "null"},
+                description="The argument of backward(); may be left out for an output of one element.",
+            ),
+            "wrt": either(names(""), text("a,b"), {"type": "null"}, description="The leaves."),
+            "outputs": either(names(""), text("c,d"), {"type": "null"}, description="The outputs."),
+            "dtype": {"type": ["string", "null"], "description": "Of numbers without one (float64)."},
+            "check": {"enum": ["auto", "explicit", "probe", "forward", "off", None]},
+        },
+        additionalProperties=False,
+    ),
+    "record": {
+        "description": "A line that 'vjpcalc batch' writes: a result or an error, with the job's line and id.",
+        "anyOf": [
+            thing(
+                "A result.",
+                "line format_version expression outputs seeds gradients backward_calls check",
+                {"line": LINE, "id": ID, **RESULT},
+            ),
+            thing("An error.", "line format_version error", {"line": LINE, "id": ID, **ERROR}),
+        ],
+    },
+    "tensor": thing(
+        "A tensor. Its numbers read back exactly.",
+        "dtype shape data",
+        {"dtype": text("torch's name, such as float64."), "shape": SHAPE, "data": ref("numbers")},
+    ),
+    "value": either(
+        ref("numbers"),
+        thing("A tensor; dtype and shape may be missing.", "data",
+              {"dtype": {"type": ["string", "null"]}, "shape": {"anyOf": [SHAPE, {"type": "null"}]},
+               "data": ref("numbers")}),
+        text("As on the command line: an expression or @FILE[:KEY]."),
+        description="What a job gives a tensor as.",
+    ),
+    "numbers": either(
+        {"type": ["number", "boolean"]},
+        one_of("", "NaN", "Infinity", "-Infinity"),
+        {"type": "array", "items": ref("numbers")},
+        description="A number, or nested lists of them; JSON has no non-finite numbers, so they are texts.",
+    ),
+    "check": thing(
+        "The verdict: the worst of the leaves'.",
+        "status method",
+        {
+            "status": one_of("off: not checked.", "passed", "failed", "inconclusive", "off"),
+            "method": one_of("How it was made.", "explicit", "probe", "forward", "off"),
+            "engine": text("Whose Jacobian it was: numexpr (the reference), or torch."),
+            "leaves": by_name("verdict", "By leaf."),
+        },
+    ),
+    "verdict": thing(
+        "Gradient and Jᵀ·seed compared.",
+        "status jacobian_shape jt_seed max_abs_error max_rel_error tolerance reason",
+        {
+            "status": STATUS,
+            "jacobian_shape": SHAPE,
+            "jt_seed": either(ref("tensor"), {"type": "null"}, description="null: not element by element."),
+            "max_abs_error": ref("measure"),
+            "max_rel_error": ref("measure"),
+            "tolerance": ref("measure"),
+            "reason": {"type": ["string", "null"]},
+            "index": either(SHAPE, {"type": "null"}, description="The element that the reason is about."),
+            "differentiation": {"type": ["string", "null"], "description": "complex step, …"},
+            "structure": {"type": ["string", "null"]},
+        },
+    ),
+    "measure": either(
+        {"type": ["number", "null"]},
+        one_of("", "NaN", "Infinity", "-Infinity"),
+        description="null: it was not measured.",
+    ),
+    "complaint": thing(
+        "What is wrong, where, and what to do.",
+        "code kind message hint line column",
+        {
+            "code": {"enum": [1, 2, 3, 4], "description": "The exit status."},
+            "kind": one_of(
+                "Of the error.",
+                "internal", "usage", "syntax", "name", "type", "shape", "value", "limit", "input", "seed",
+            ),
+            "message": text("In one line."),
+            "hint": {"type": ["string", "null"]},
+            "line": {"type": ["integer", "null"], "description": "In the expression or the value, from 1."},
+            "column": {"type": ["integer", "null"], "description": "From 1, in characters."},
+        },
+    ),
+}  # fmt: skip
+DOCUMENTS = ("result", "jacobian", "error", "job", "record")
+
+
+def schema(name: str | None = None) -> Schema:
+    """The schema of one of DOCUMENTS; without a name, of whatever vjpcalc prints, with all definitions."""
+    if name is None:
+        root: Schema = {"anyOf": [ref(one) for one in DOCUMENTS if one != "job"]}
+        wanted = list(DEFINITIONS)
+    else:
+        root, wanted = ref(name), [name]
+        for one in wanted:  # grows as it goes
+            found = re.findall(r'"#/\$defs/(\w+)"', json.dumps(DEFINITIONS[one]))
+            wanted += [other for other in dict.fromkeys(found) if other not in wanted]
+    return {
+        "$schema": DIALECT,
+        "title": f"vjpcalc {name or ''}".strip(),
+        **root,
+        "$defs": {one: DEFINITIONS[one] for one in DEFINITIONS if one in wanted},
+    }
