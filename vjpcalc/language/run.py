@@ -179,6 +179,10 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
+# Signs that take masks only: in Python they are bitwise, and what people mean by them differs.
+MASK_SIGNS = ("&", "|", "^", "~")
+
+
 class _Break(Exception):  # noqa: N818 (a jump, not an error)
     pass
 
@@ -564,11 +568,20 @@ class Interpreter:
             tensors = any(isinstance(p, Node | list) for p in positional)
             if name in ("eq", "ne") and (None in positional or not tensors):
                 return SCALAR[name](*positional)
+        if expression.sign in MASK_SIGNS:
+            self.need_masks(expression.sign, positional)
         if name == "getitem":
             return self.subscript(positional[0], positional[1], expression.span)
         return self.call(
             name, positional, keywords, expression.span, expression, "method" if method else "function"
         )
+
+    def need_masks(self, sign: str, operands: Sequence[Any]) -> None:
+        for operand in operands:
+            value = self.tensor(operand, None)
+            if not self.engine.is_mask(value.value):
+                hint = "a power is written with '**'" if sign == "^" else "compare first: (x > 0) & (x < 1)"
+                raise Diagnostic("type", f"'{sign}' joins masks, not numbers", hint=hint)
 
     def scalar(self, name: str, operands: list[Any], expression: syntax.Apply) -> Any:
         try:
@@ -833,17 +846,21 @@ def broadcast(shapes: Sequence[Sequence[int]], operator: Operator) -> tuple[int,
         for position, size in enumerate(reversed(shape), 1):
             if size != 1:
                 if result[-position] not in (1, size):
-                    sign = f"'{operator.infix}'" if operator.infix else operator.name
                     said = " and ".join(str(tuple(s)) for s in shapes)
                     raise Diagnostic(
                         "shape",
-                        f"{sign} ({operator.name}): the shapes {said} do not broadcast"
-                        if operator.infix
-                        else f"{operator.name}: the shapes {said} do not broadcast",
+                        f"{spoken(operator)}: the shapes {said} do not broadcast",
                         hint="sizes are compared from the right: each pair must be equal, or one of them 1",
                     )
                 result[-position] = size
     return tuple(result)
+
+
+def spoken(operator: Operator) -> str:
+    """An operator in a message: ``'@' (matmul)``, ``softmax``, ``the index``."""
+    if operator.name == "getitem":
+        return "the index"
+    return f"'{operator.infix}' ({operator.name})" if operator.infix else operator.name
 
 
 def _engine_error(
@@ -851,10 +868,9 @@ def _engine_error(
 ) -> Diagnostic:
     shapes = [str(node.shape) for node in nodes_in(tuple(arguments.values()))]
     said = " and ".join(shapes)
-    sign = f"'{operator.infix}' ({operator.name})" if operator.infix else operator.name
     reason = str(error).strip().split("\n")[0]
     tensor = "the shape" if len(shapes) == 1 else "the shapes"
-    return Diagnostic("shape", f"{sign} does not fit {tensor} {said}", hint=reason or None)
+    return Diagnostic("shape", f"{spoken(operator)} does not fit {tensor} {said}", hint=reason or None)
 
 
 # ---- what the interpreter does itself: it concerns Python values, not tensors ------------------------------

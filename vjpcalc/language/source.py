@@ -65,7 +65,8 @@ def render(diagnostic: Diagnostic) -> str:
     if diagnostic.source is not None and diagnostic.span is not None:
         if diagnostic.source.name != "expression":
             line, column = diagnostic.source.position(diagnostic.span.start)
-            lines.append(f"  in {diagnostic.source.name}, line {line}, column {column}:")
+            where = f", line {line}, column {column}" if "\n" in diagnostic.source.text else ""
+            lines.append(f"  in {diagnostic.source.name}{where}:")
         lines += ["  " + line for line in excerpt(diagnostic.source, diagnostic.span)]
     if diagnostic.hint:
         hint = diagnostic.hint.split("\n")

@@ -224,7 +224,7 @@ def parse(text: str, name: str = "expression") -> Program:
     """
     source = Source(clean(text), name)
     if not source.text:
-        raise Diagnostic("syntax", f"the {name} is empty", hint="write one, such as 'sum(x**2)'")
+        raise Diagnostic("syntax", f"{_spoken(name)} is empty", hint="write one, such as 'sum(x**2)'")
     _check_size(source)
     try:
         tree = ast.parse(source.text)
@@ -233,17 +233,21 @@ def parse(text: str, name: str = "expression") -> Program:
     except (RecursionError, MemoryError):
         raise _too_deep(source) from None
     except ValueError:
-        raise Diagnostic("syntax", f"the {name} holds a character that cannot be in a program") from None
+        raise Diagnostic("syntax", f"{_spoken(name)} holds a character that cannot be in a program") from None
     try:
         return _Parser(source).program(tree)
     except RecursionError:
         raise _too_deep(source) from None
 
 
+def _spoken(name: str) -> str:
+    return f"the {name}" if name == "expression" else f"'{name}'"
+
+
 def _too_deep(source: Source) -> Diagnostic:
     return Diagnostic(
         "limit",
-        f"the {source.name} is nested too deeply",
+        f"{_spoken(source.name)} is nested too deeply",
         hint="split it into several statements: y = …; z = …",
     )
 
@@ -252,7 +256,7 @@ def _check_size(source: Source) -> None:
     if len(source.text) > MAX_LENGTH:
         raise Diagnostic(
             "limit",
-            f"the {source.name} has {len(source.text):,} characters; the limit is {MAX_LENGTH:,}",
+            f"{_spoken(source.name)} has {len(source.text):,} characters; the limit is {MAX_LENGTH:,}",
             hint="numbers belong into an input file: x=@x.npy",
         )
     depth = 0
@@ -305,7 +309,7 @@ class _Parser:
         statements = tuple(self.statement(node) for node in tree.body)
         if not statements:
             raise Diagnostic(
-                "syntax", f"the {self.source.name} holds no statement", hint="write one: 'sum(x**2)'"
+                "syntax", f"{_spoken(self.source.name)} holds no statement", hint="write one: 'sum(x**2)'"
             )
         last = statements[-1]
         if isinstance(last, Evaluate):

@@ -18,16 +18,19 @@ MARK = {"passed": "✓", "failed": "✗", "inconclusive": "?", "off": "–"}
 
 def vjp_report(vjp: VJP, *, precision: int = numbers.PRECISION, width: int | None = None) -> list[Block]:
     """The whole report. ``width`` is the room there is in columns; None: as much as it takes."""
-    blocks: list[Block] = [*_expression(vjp), Blank(), _forward(vjp, precision, width), Blank()]
-    blocks.append(_gradients(vjp, precision, width))
-    blocks.append(Blank())
-    if vjp.check is not None:
-        blocks += _verdict(vjp, vjp.check)
-    blocks += [line(Text("note  ", "dim"), note) for note in vjp.notes]
-    return blocks
+    blocks: list[Block] = [*expression_lines(vjp), Blank(), _forward(vjp, precision, width), Blank()]
+    blocks.append(gradient_table(vjp, precision, width))
+    return [*blocks, Blank(), *check_lines(vjp)]
 
 
-def _expression(vjp: VJP) -> list[Line]:
+def check_lines(vjp: VJP) -> list[Block]:
+    """The check's verdict, and the notes."""
+    blocks = [] if vjp.check is None else _verdict(vjp, vjp.check)
+    return blocks + [line(Text("note  ", "dim"), note) for note in vjp.notes]
+
+
+def expression_lines(vjp: VJP) -> list[Line]:
+    """The program as it was written."""
     lines = vjp.expression.split("\n")
     if list(vjp.outputs) == ["out"] and len(vjp.job.program.statements) == 1 == len(lines):
         return [line(Text("out", "name"), " = ", Text(lines[0], "title"))]
@@ -60,7 +63,7 @@ def _forward(vjp: VJP, precision: int, width: int | None) -> Table:
     return Table(("output", "value", "seed v"), tuple(rows))
 
 
-def _gradients(vjp: VJP, precision: int, width: int | None) -> Table:
+def gradient_table(vjp: VJP, precision: int, width: int | None) -> Table:
     """Gradient and Jᵀ·v side by side where there is room for that, else one below the other."""
     checks = {} if vjp.check is None else dict(vjp.check.leaves)
     shown = {name: leaf.jt_seed for name, leaf in checks.items() if leaf.jt_seed is not None}
@@ -117,7 +120,7 @@ def _cell(leaf: LeafCheck | None) -> Cell:
     if leaf is None:
         return (Text("not checked", "dim"),)
     parts = [Text(f"{MARK[leaf.status]} {leaf.status}", ROLE[leaf.status])]
-    if leaf.digits is not None and leaf.status != "failed":
+    if leaf.digits is not None and leaf.status == "passed":
         parts.append(Text(f"\n{digits(leaf)}", "dim"))
     return tuple(parts)
 
