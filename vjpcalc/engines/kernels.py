@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
@@ -140,7 +141,9 @@ def all_(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
 def _lines(x: np.ndarray, dim: Dim) -> np.ndarray:
     """x with the dimensions to reduce joined into one, the last."""
     axes = _axes(x, dim)
-    return np.moveaxis(x, axes, range(-len(axes), 0)).reshape(*(n for i, n in enumerate(x.shape) if i not in axes), -1)
+    return np.moveaxis(x, axes, range(-len(axes), 0)).reshape(
+        *(n for i, n in enumerate(x.shape) if i not in axes), -1
+    )
 
 
 def _choose(x: np.ndarray, dim: Dim, keepdim: bool, place: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -201,13 +204,20 @@ def nanmedian_indices(x: np.ndarray, dim: int, keepdim: bool) -> np.ndarray:
     return np.expand_dims(found, _axes(x, dim)) if keepdim else found
 
 
-def quantile(x: np.ndarray, q: float, dim: Dim = None, keepdim: bool = False, interpolation: str = "linear") -> np.ndarray:
+def quantile(
+    x: np.ndarray, q: float, dim: Dim = None, keepdim: bool = False, interpolation: str = "linear"
+) -> np.ndarray:
     place = q * (_lines(x, dim).shape[-1] - 1)
     low, high = int(np.floor(place)), int(np.ceil(place))
     nearest = int(np.round(place))
-    low, high = {"lower": (low, low), "higher": (high, high), "nearest": (nearest, nearest)}.get(interpolation, (low, high))
+    low, high = {"lower": (low, low), "higher": (high, high), "nearest": (nearest, nearest)}.get(
+        interpolation, (low, high)
+    )
     weight = 0.5 if interpolation == "midpoint" else place - low
-    a, b = (_choose(x, dim, keepdim, lambda lines, n=n: np.argsort(lines, axis=-1, kind="stable")[..., n]) for n in (low, high))
+    a, b = (
+        _choose(x, dim, keepdim, lambda lines, n=n: np.argsort(lines, axis=-1, kind="stable")[..., n])
+        for n in (low, high)
+    )
     return a + weight * (b - a) if low != high else a
 
 
@@ -218,7 +228,9 @@ def prod_of_others(x: np.ndarray, dim: Dim) -> np.ndarray:
     ones = np.ones_like(lines[..., :1])
     before = np.cumprod(np.concatenate([ones, lines[..., :-1]], axis=-1), axis=-1)
     after = np.cumprod(np.concatenate([ones, lines[..., :0:-1]], axis=-1), axis=-1)[..., ::-1]
-    joined = (before * after).reshape([n for i, n in enumerate(x.shape) if i not in axes] + [x.shape[i] for i in axes])
+    joined = (before * after).reshape(
+        [n for i, n in enumerate(x.shape) if i not in axes] + [x.shape[i] for i in axes]
+    )
     return np.moveaxis(joined, range(-len(axes), 0), axes)
 
 
@@ -260,7 +272,9 @@ def _running(kernel: np.ufunc, x: np.ndarray, dim: int) -> np.ndarray:
         return np.zeros((), int)
     lines = np.moveaxis(x.real, dim, -1)
     reached = (lines == kernel.accumulate(lines, axis=-1)) | np.isnan(lines)
-    return np.moveaxis(np.maximum.accumulate(np.where(reached, np.arange(lines.shape[-1]), 0), axis=-1), -1, dim)
+    return np.moveaxis(
+        np.maximum.accumulate(np.where(reached, np.arange(lines.shape[-1]), 0), axis=-1), -1, dim
+    )
 
 
 def cummax(x: np.ndarray, dim: int) -> np.ndarray:
@@ -305,7 +319,9 @@ def reshape_as(x: np.ndarray, other: np.ndarray) -> np.ndarray:
 def flatten(x: np.ndarray, start_dim: int, end_dim: int) -> np.ndarray:
     if x.ndim == 0:
         return x.reshape(1)
-    return x.reshape(*x.shape[:start_dim], np.prod(x.shape[start_dim : end_dim + 1], dtype=int), *x.shape[end_dim + 1 :])
+    return x.reshape(
+        *x.shape[:start_dim], np.prod(x.shape[start_dim : end_dim + 1], dtype=int), *x.shape[end_dim + 1 :]
+    )
 
 
 def unflatten(x: np.ndarray, dim: int, sizes: tuple[int, ...]) -> np.ndarray:
@@ -343,7 +359,9 @@ def getitem(x: np.ndarray, index: tuple) -> np.ndarray:
         if _is_whole(item):
             first.append(int(item))
         else:
-            first += [slice(None)] * (0 if item is None else left if item is Ellipsis else item.ndim if _is_mask(item) else 1)
+            first += [slice(None)] * (
+                0 if item is None else left if item is Ellipsis else item.ndim if _is_mask(item) else 1
+            )
             rest.append(item)
     return x[tuple(first)][tuple(rest)]
 
@@ -395,7 +413,9 @@ def _writable(x: np.ndarray, *others: object) -> np.ndarray:
 
 def scatter(x: np.ndarray, dim: int, index: np.ndarray, src: np.ndarray | float) -> np.ndarray:
     y = _writable(x, src)
-    y[_along(x, dim, index)] = src[tuple(slice(size) for size in index.shape)] if isinstance(src, np.ndarray) else src
+    y[_along(x, dim, index)] = (
+        src[tuple(slice(size) for size in index.shape)] if isinstance(src, np.ndarray) else src
+    )
     return y
 
 
@@ -496,7 +516,9 @@ def _labels(equation: str, ndims: list[int]) -> tuple[list[list[int]], list[int]
     return [numbered(t, w) for t, w in zip(terms, widths, strict=True)], numbered(output, widest)
 
 
-def _cotangent(g: np.ndarray, arrays: tuple, labels: list[list[int]], output: list[int], i: int) -> np.ndarray:
+def _cotangent(
+    g: np.ndarray, arrays: tuple, labels: list[list[int]], output: list[int], i: int
+) -> np.ndarray:
     """What operand i of an einsum receives: the einsum of g and the other operands."""
     fresh = 1 + max([label for term in [*labels, output] for label in term], default=0)
     operands: list = [g, output]
@@ -526,11 +548,11 @@ def einsum_cotangent(g: np.ndarray, operands: tuple, equation: str, i: int) -> n
     return _cotangent(g, operands, labels, output, i)
 
 
-def tensordot_cotangent(g: np.ndarray, a: np.ndarray, b: np.ndarray, dims: object, which: int) -> np.ndarray:
+def tensordot_cotangent(g: np.ndarray, a: np.ndarray, b: np.ndarray, dims: Any, which: int) -> np.ndarray:
     if isinstance(dims, int):
         pairs = [(a.ndim - dims + k, k) for k in range(dims)]
     else:
-        left, right = ([part] if isinstance(part, int) else list(part) for part in dims)  # type: ignore[attr-defined]
+        left, right = ([part] if isinstance(part, int) else list(part) for part in dims)
         pairs = [(p % a.ndim, q % b.ndim) for p, q in zip(left, right, strict=True)]
     of_a, of_b = list(range(a.ndim)), list(range(a.ndim, a.ndim + b.ndim))
     for p, q in pairs:
@@ -566,7 +588,9 @@ def solve(a: np.ndarray, b: np.ndarray, left: bool) -> np.ndarray:
     return np.linalg.solve(a, b)
 
 
-def solve_triangular(a: np.ndarray, b: np.ndarray, upper: bool, left: bool, unitriangular: bool) -> np.ndarray:
+def solve_triangular(
+    a: np.ndarray, b: np.ndarray, upper: bool, left: bool, unitriangular: bool
+) -> np.ndarray:
     a = np.triu(a) if upper else np.tril(a)
     if unitriangular:
         eye = np.eye(a.shape[-1])
@@ -649,8 +673,8 @@ def cholesky(x: np.ndarray) -> np.ndarray:
     return y
 
 
-def eigenvectors(x: np.ndarray, UPLO: str) -> np.ndarray:
-    return np.linalg.eigh(x, UPLO)[1]
+def eigenvectors(x: np.ndarray, uplo: str) -> np.ndarray:
+    return np.linalg.eigh(x, uplo)[1]
 
 
 def svdvals(x: np.ndarray) -> np.ndarray:
@@ -668,37 +692,52 @@ def right_vectors(x: np.ndarray) -> np.ndarray:
 # ---- layers: everything here is linear or copies, so that a complex step goes through --------------------------------
 
 
-def _per_dim(value: int | tuple[int, ...], n: int) -> tuple[int, ...]:
+Ints = int | tuple[int, ...]
+
+
+def _per_dim(value: Ints, n: int) -> tuple[int, ...]:
     values = tuple(value) if isinstance(value, tuple | list) else (value,)
     return values * n if len(values) == 1 else values
 
 
-def _paddings(padding: object, size: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
+def _paddings(padding: Any, size: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
     """How much is added before and after each dimension; 'same' puts the odd one after."""
     if padding == "valid":
         return [(0, 0)] * len(size)
     if padding == "same":
         totals = [d * (k - 1) for d, k in zip(dilation, size, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
-    return [(p, p) for p in _per_dim(padding, len(size))]  # type: ignore[arg-type]
+    return [(p, p) for p in _per_dim(padding, len(size))]
 
 
-def windows(x: np.ndarray, size, stride, padding, dilation, n: int, value: float) -> np.ndarray:  # type: ignore[no-untyped-def]
+def windows(
+    x: np.ndarray, size: Ints, stride: Ints, padding: Ints, dilation: Ints, n: int, value: float
+) -> np.ndarray:
     """The elements that each window over the last n dimensions sees: shape (…, *places, elements of a window)."""
     view = _windows(x, _per_dim(size, n), stride, padding, dilation, value)
     return view.reshape(*view.shape[:-n], -1)
 
 
-def _windows(x: np.ndarray, size: tuple[int, ...], stride, padding, dilation, value: float = 0) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _windows(
+    x: np.ndarray, size: tuple[int, ...], stride: Ints, padding: Any, dilation: Ints, value: float = 0
+) -> np.ndarray:
     n = len(size)
-    stride, dilation = _per_dim(stride, n), _per_dim(dilation, n)
-    x = np.pad(x, [(0, 0)] * (x.ndim - n) + _paddings(padding, size, dilation), constant_values=value)
-    extent = tuple(d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True))
+    strides, dilations = _per_dim(stride, n), _per_dim(dilation, n)
+    x = np.pad(x, [(0, 0)] * (x.ndim - n) + _paddings(padding, size, dilations), constant_values=value)
+    extent = tuple(d * (k - 1) + 1 for d, k in zip(dilations, size, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(x, extent, axis=tuple(range(-n, 0)))
-    return view[(..., *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation))]
+    return view[(..., *(slice(None, None, s) for s in strides), *(slice(None, None, d) for d in dilations))]
 
 
-def conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride, padding, dilation, groups: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+def conv(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    stride: Ints,
+    padding: Any,
+    dilation: Ints,
+    groups: int,
+) -> np.ndarray:
     """torch's convolution (a correlation): x (batch?, channels, …), weight (outputs, channels/groups, …)."""
     n = weight.ndim - 2
     batched = x if x.ndim == n + 2 else x[None]
@@ -712,7 +751,9 @@ def conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride, pad
     return y if x.ndim == n + 2 else y[0]
 
 
-def conv_weight(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride, padding, dilation, groups: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+def conv_weight(
+    g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride: Ints, padding: Any, dilation: Ints, groups: int
+) -> np.ndarray:
     """What the weight of a convolution of x receives."""
     n = weight.ndim - 2
     if x.ndim < n + 2:
@@ -727,18 +768,21 @@ def conv_weight(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride, paddin
     return np.concatenate(parts)
 
 
-def conv_input(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride, padding, dilation, groups: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+def conv_input(
+    g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride: Ints, padding: Any, dilation: Ints, groups: int
+) -> np.ndarray:
     """What the input x of a convolution receives: each element of g, times the kernel, where the kernel stood."""
     n = weight.ndim - 2
-    stride, dilation = _per_dim(stride, n), _per_dim(dilation, n)
-    pads = _paddings(padding, weight.shape[2:], dilation)
+    strides, dilations = _per_dim(stride, n), _per_dim(dilation, n)
+    pads = _paddings(padding, weight.shape[2:], dilations)
     batched = g if g.ndim == n + 2 else g[None]
     shape = x.shape[-n:]
     reach = [size + a + b for size, (a, b) in zip(shape, pads, strict=True)]
     y = np.zeros((batched.shape[0], weight.shape[1] * groups, *reach), np.result_type(g, weight))
     for place in np.ndindex(*weight.shape[2:]):
-        target = tuple(
-            slice(k * d, k * d + s * size, s) for k, d, s, size in zip(place, dilation, stride, batched.shape[2:], strict=True)
+        target: tuple[Any, ...] = tuple(
+            slice(k * d, k * d + s * size, s)
+            for k, d, s, size in zip(place, dilations, strides, batched.shape[2:], strict=True)
         )
         kernel = weight[(slice(None), slice(None), *place)]
         parts = [
@@ -752,7 +796,16 @@ def conv_input(g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride, padding
     return y if g.ndim == n + 2 else y[0]
 
 
-def conv_transpose(x: np.ndarray, weight: np.ndarray, bias, stride, padding, dilation, groups: int, output_padding) -> np.ndarray:  # type: ignore[no-untyped-def]
+def conv_transpose(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    output_padding: Ints,
+) -> np.ndarray:
     n = weight.ndim - 2
     options = (_per_dim(value, n) for value in (stride, padding, dilation, output_padding))
     shape = tuple(
