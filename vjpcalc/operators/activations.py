@@ -43,7 +43,7 @@ composed("prelu(x, weight)", torch="nn.functional.prelu",
              "for i in range(x.ndim - 2):\n"
              "    w = w[..., None]\n"
              "where(x > 0, x, w * x)",
-         kinks="x == 0", convention="the weight at 0",
+         size="x.shape", kinks="x == 0", convention="the weight at 0",
          vjp={"x": "w = weight\n"
                    "for i in range(x.ndim - 2):\n"
                    "    w = w[..., None]\n"
@@ -105,7 +105,7 @@ composed("hardtanh(x, min_val: number = -1, max_val: number = 1)", torch="nn.fun
          samples=("hardtanh(x) | x(2,3)", "hardtanh(x, -0.5, 2) | x(4)", "hardtanh(x) | x(0)"),
          example="'hardtanh(x)' x='[-2, 0.5, 2]' --seed '[1, 1, 1]'")
 composed("hardsigmoid(x)", torch="nn.functional.hardsigmoid", ref="where(x <= -3, 0, where(x >= 3, 1, x / 6 + 0.5))",
-         kinks="abs(x) == 3", convention="0 at ±3", vjp={"x": "where(abs(x) < 3, g / 6, 0)"},
+         kinks="abs(x) == 3", convention="0 at ±3", vjp={"x": "where(abs(x) < 3, g / 6, 0)"}, accuracy=3e-8, note="torch's float64 backward multiplies by float32's 1/6",
          example="'hardsigmoid(x)' x=0.5")
 composed("hardswish(x)", torch="nn.functional.hardswish", ref="where(x <= -3, 0, where(x >= 3, x, x * (x + 3) / 6))",
          kinks="abs(x) == 3", convention="0 at -3, 1 at 3",

@@ -296,14 +296,16 @@ composed("lgamma(x)", aliases="gammaln", formula="log|Γ(x)|", kinks="(x <= 0) &
          ref="where(x < 0.5, log(pi / abs(sin(pi * (x - round(x))))) - loggamma(1 - x), loggamma(x))",
          vjp={"x": "g * digamma(x)"}, note="poles at 0, -1, -2, …", example="'lgamma(x)' x=2.5")
 elementwise("digamma(x)", aliases="psi", numpy="scipy.psi", complex="numpy", kinks="(x <= 0) & (x == round(x))",
-            vjp={"x": "g * polygamma(1, x)"}, formula="d/dx log Γ(x)", note="poles at 0, -1, -2, …",
+            vjp={"x": "g * polygamma(1, x)"}, formula="d/dx log Γ(x)", accuracy=1e-9,
+            note="poles at 0, -1, -2, …; torch's trigamma, the derivative, is exact to 10 digits",
             example="'digamma(x)' x=2.5")
 elementwise("polygamma(n: int, x)", numpy="kernels.polygamma(n, x)", torch="polygamma(n, x)", complex="numpy",
             domain="(0, inf)", vjp={"x": "g * polygamma(n + 1, x)"}, formula="the n-th derivative of digamma",
+            accuracy=1e-9, note="torch's trigamma (n = 1) is exact to 10 digits",
             samples=("polygamma(0, x) | x(2,3)", "polygamma(1, x) | x(3)", "polygamma(3, x) | x(1)", "polygamma(2, x) | x(0)"),
             example="'polygamma(1, x)' x=2")
 composed("polygamma(x, n: int)", torch="polygamma(n, x)", ref="polygamma(n, x)", domain="(0, inf)",
-         vjp={"x": "g * polygamma(n + 1, x)"}, samples="x.polygamma(2) | x(2,3)", example="'x.polygamma(1)' x=2")
+         vjp={"x": "g * polygamma(n + 1, x)"}, samples="x.polygamma(2) | x(2,3)", accuracy=1e-9, example="'x.polygamma(1)' x=2")
 composed("multigammaln(x, p: int)", aliases="mvlgamma", torch="mvlgamma(x, p)", domain="(3, inf)",
          ref="y = p * (p - 1) / 4 * log(pi)\nfor j in range(p):\n    y = y + lgamma(x - j / 2)\ny",
          vjp={"x": "s = 0 * x\nfor j in range(p):\n    s = s + digamma(x - j / 2)\ng * s"},

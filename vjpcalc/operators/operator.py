@@ -147,15 +147,21 @@ class Operator:
     count: str = ""  # how many results a row of kind "several" has, where they have no names
     part: str = ""  # and the program of result i
     domain: str | Mapping[str, str] = ""
-    requires: Mapping[str, str] = field(default_factory=dict)  # condition on the arguments → what to say if it fails
+    requires: Mapping[str, str] = field(
+        default_factory=dict
+    )  # condition on the arguments → what to say if it fails
     kinks: str = ""
     convention: str = ""
     note: str = ""
     formula: str = ""
     source: str = ""
     example: str = ""  # "tanh(x) x=0.5 -> x = 0.7864477": a command's arguments and the gradients it prints
-    samples: tuple[str, ...] = ()  # "sum(x, dim=1) | x(2,3)": calls for the tests, inputs drawn from the domain
-    accuracy: float = 0.0  # relative, of torch's own derivative, where it is worse than its dtype's: as measured
+    samples: tuple[
+        str, ...
+    ] = ()  # "sum(x, dim=1) | x(2,3)": calls for the tests, inputs drawn from the domain
+    accuracy: float = (
+        0.0  # relative, of torch's own derivative, where it is worse than its dtype's: as measured
+    )
     size: str = ""  # elements of the result, where it can be far larger than the inputs
     frozen: bool = False  # no gradient flows through: the result is a constant
     hidden: bool = False  # a part of another row: reached by that row, not by name
@@ -235,7 +241,9 @@ def _split_commas(text: str) -> Iterator[str]:
 
 # ---- the registry -------------------------------------------------------------------------------------------
 
-REGISTRY: dict[str, list[Operator]] = {}  # every name and alias → the rows that bear it, in the order of the table
+REGISTRY: dict[
+    str, list[Operator]
+] = {}  # every name and alias → the rows that bear it, in the order of the table
 INFIX: dict[str, str] = {}  # the sign → the operator's name
 _family = _source = ""
 
@@ -366,7 +374,9 @@ def _assign(operator: Operator, positional: Sequence[Any], keywords: Mapping[str
     if rest:
         most = len(operator.parameters)
         raise Diagnostic(
-            "type", f"{operator.name} takes at most {most} arguments, not {most + len(rest)}", hint=_usage(operator)
+            "type",
+            f"{operator.name} takes at most {most} arguments, not {most + len(rest)}",
+            hint=_usage(operator),
         )
     spelled = {s: p.name for p in operator.parameters for s in (*reversed(p.spellings), p.name)}
     spelled.update({p.name: p.name for p in operator.parameters})
@@ -414,7 +424,9 @@ def _normalize(operator: Operator, parameter: Parameter, value: Any, ndim: int) 
         axes = tuple(value) if isinstance(value, list | tuple) else (value,)
         found = tuple(_axis(operator, parameter, axis, ndim) for axis in axes)
         if len(set(found)) != len(found):
-            raise Diagnostic("value", f"{operator.name}: a dimension stands twice in {parameter.name}={value!r}")
+            raise Diagnostic(
+                "value", f"{operator.name}: a dimension stands twice in {parameter.name}={value!r}"
+            )
         return found
     if kind == "flag" and isinstance(value, bool):
         return value
@@ -462,7 +474,9 @@ def _wrong(operator: Operator, parameter: Parameter, value: Any) -> Diagnostic:
     )
 
 
-def resolve(name: str, positional: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[Operator, dict[str, Any]]:
+def resolve(
+    name: str, positional: Sequence[Any], keywords: Mapping[str, Any]
+) -> tuple[Operator, dict[str, Any]]:
     """The first row of that name which the arguments fit, and the arguments bound to it.
 
     Raises Diagnostic: the first row's complaint where none fits.

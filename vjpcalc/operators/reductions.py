@@ -38,7 +38,7 @@ array("prod(x, dim: axis, keepdim: flag = False)", torch="prod(x, dim, keepdim)"
       complex="numpy", vjp={"x": "restore(g, x, dim, keepdim) * prod_of_others(x, dim)"},
       samples=("prod(x, dim=1) | x(2,3)", "prod(x, -2, True) | x(2,3)", "prod(x * [0, 1, 0], 1) | x(2,3)", "prod(x, 0) | x(0,2)"),
       example="'prod(x, dim=0)' x='[[1, 2], [3, 4]]' --seed '[1, 10]'")
-array("prod_of_others(x, dim: axes)", torch="", numpy="kernels.prod_of_others", hidden=True,
+array("prod_of_others(x, dim: axes)", torch="", numpy="kernels.prod_of_others(x, dim)", hidden=True,
       note="for each element the product of all others along dim: prod's derivative, zeros or not")
 composed("nansum(x, dim: axes = None, keepdim: flag = False)", torch="nansum(x, dim, keepdim)",
          ref="sum(where(isnan(x), 0, x), dim, keepdim)",
@@ -126,7 +126,7 @@ for _name in ["median", "nanmedian"]:
           note="the lower one of two, as in torch; NumPy takes their mean", example=f"'{_name}(x)' x='[4, 1, 3, 2]'")
     several(f"{_name}(x, dim: axis, keepdim: flag = False)", kinks=f"sum(x == {_name}_values(x, dim, True), dim, True) > 1",
             fields={"values": f"{_name}_values(x, dim, keepdim)", "indices": f"{_name}_indices(x, dim, keepdim)"},
-            convention="all of g to one element among ties", note="the lower one of two, as in torch; NumPy takes their mean",
+            note="the lower one of two, as in torch; NumPy takes their mean; g goes to any one of equal elements",
             samples=(f"{_name}(x, 1).values | x(2,3)", f"{_name}(x, dim=-2, keepdim=True)[0] | x(4,3)"),
             example=f"'{_name}(x, dim=1).values' x='[[1, 3, 2], [6, 4, 5]]' --seed '[1, 10]'")
     array(f"{_name}_values(x, dim: axis, keepdim: flag)", torch=f"{_name}(x, dim, keepdim).values", hidden=True,
@@ -287,7 +287,7 @@ array("cumprod_rule(g, x, dim: axis)", torch="", numpy="kernels.cumprod_rule", h
       note="cumprod's derivative, zeros or not")
 array("logcumsumexp(x, dim: axis)", torch="logcumsumexp(x, dim)", numpy="kernels.logcumsumexp", complex="numpy",
       formula="log Σ_{j≤i} exp(x_j)", samples=_samples(_SCANS, "logcumsumexp"),
-      vjp={"x": "m = detach(amax(y, dim, True)); exp(x - m) * flip(cumsum(flip(g * exp(m - y), dim), dim), dim)"},
+      vjp={"x": "m = 0 if numel(x) == 0 else amax(y, dim, True); exp(x - m) * flip(cumsum(flip(g * exp(m - y), dim), dim), dim)"},
       example="'logcumsumexp(x, 0)' x='[1, 2]' --seed '[1, 1]'")
 for _name in ["cummax", "cummin"]:
     several(f"{_name}(x, dim: axis)", fields={"values": f"{_name}_values(x, dim)", "indices": f"{_name}_indices(x, dim)"},
