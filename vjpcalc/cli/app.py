@@ -15,6 +15,7 @@ import typer
 
 from vjpcalc import __version__
 from vjpcalc.cli.batch import batch
+from vjpcalc.cli.completion import completion
 from vjpcalc.cli.explain import explain
 from vjpcalc.cli.ops import ops
 from vjpcalc.cli.schema import schema
@@ -23,7 +24,7 @@ from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
 
 app = typer.Typer(
     name="vjpcalc",
-    add_completion=True,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -49,11 +50,16 @@ def _app(
     """The vector-Jacobian product Jᵀ·seed of an expression, by PyTorch's backward(seed), and a check of it."""
 
 
-app.command("vjp", rich_help_panel="Commands")(vjp)
+app.command(
+    "vjp",
+    rich_help_panel="Commands",
+    epilog="For example:  [bold]vjpcalc 'a @ b' a='[[0,0],[2,2]]' b='[[1,2],[1,2]]' --seed '[[1,2],[3,4]]'[/bold]",
+)(vjp)
 app.command("explain", rich_help_panel="Commands")(explain)
 app.command("batch", rich_help_panel="Commands")(batch)
 app.command("ops", rich_help_panel="Commands")(ops)
 app.command("schema", rich_help_panel="Commands")(schema)
+app.command("completion", rich_help_panel="Commands")(completion)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,9 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         said = f"{type(error).__name__}: {error}".split("\n")[0]
-        fault = Diagnostic(
-            "internal", f"internal error: {said}", hint="this is a bug; --debug shows where"
-        )
+        fault = Diagnostic("internal", f"internal error: {said}", hint="this is a bug; --debug shows where")
         _report(fault, given)
         return fault.status
 
@@ -105,7 +109,7 @@ def _with_command(given: list[str], group: Any) -> list[str]:
         return ["--help"]
     if given[0] in group.commands:
         return [given[0], *_guard(given[1:], group.commands[given[0]])]
-    if given[0] in ("-h", "--help", "--version", "--install-completion", "--show-completion"):
+    if given[0] in ("-h", "--help", "--version"):
         return given
     command = group.commands["vjp"]
     return ["vjp", *_guard(given, command)]

@@ -11,7 +11,7 @@ from typing import IO, Annotated
 
 import typer
 
-from vjpcalc.cli.options import OUTPUT, CheckOptions, RunOptions, takes
+from vjpcalc.cli.options import CheckOptions, RunOptions, output_option, takes
 from vjpcalc.diagnostics import Diagnostic, ExitStatus
 from vjpcalc.report.progress import jobs_bar
 
@@ -25,11 +25,10 @@ def batch(
     jobs: Annotated[str, typer.Argument(metavar="JOBS.jsonl", help="One job a line, or - (standard input).")],
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", metavar="FILE", help="Append each record here; {rank} is this process's.",
-                     rich_help_panel=OUTPUT),
+        output_option("-o", "--out", metavar="FILE", help="Append each record here; {rank} is this process's."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the file of -o ends.", rich_help_panel=OUTPUT)
+        bool, output_option("--resume", help="Go on where the file of -o ends.")
     ] = False,
     processes: Annotated[
         int, typer.Option("--jobs", "-j", min=0, metavar="N", help="Worker processes; 0: one a core.", rich_help_panel=RUN)
@@ -41,11 +40,11 @@ def batch(
         bool, typer.Option("--exit-zero", help="Exit with 0, not 6, where lines failed.", rich_help_panel=RUN)
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, no summary.", rich_help_panel=OUTPUT)
+        bool, output_option("--quiet", "-q", help="No progress, no summary.")
     ] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.", rich_help_panel=OUTPUT)] = False,
+    no_color: Annotated[bool, output_option("--no-color", help="No colour.")] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)
+        bool, output_option("--debug", help="Show the traceback of an error.")
     ] = False,
 ) -> int:  # fmt: skip
     """Run many jobs: JSON Lines in, one record a line out, in order; a bad line costs no other."""
@@ -69,7 +68,9 @@ def batch(
         write = print_line if records is None else records.write
         total = batches.count_jobs(stream, shard)
         shown = sys.stderr.isatty() and not quiet and not (records is None and sys.stdout.isatty())
-        bar = jobs_bar(total, tally.known, color=not no_color) if shown else nullcontext(lambda failures: None)
+        bar = (
+            jobs_bar(total, tally.known, color=not no_color) if shown else nullcontext(lambda failures: None)
+        )
         tell = stack.enter_context(bar)
         outcomes = batches.run(
             stream, settings, processes=processes or os.cpu_count() or 1, shard=shard,

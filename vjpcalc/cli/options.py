@@ -18,84 +18,66 @@ from vjpcalc.diagnostics import Diagnostic
 if TYPE_CHECKING:
     from vjpcalc.backward import Job
 
-INPUT = "Inputs and seed"
-CHECK = "Check"
-OUTPUT = "Output"
-LIMITS = "Limits"
-
-# what a job on the command line and the jobs of a batch have in common
-Dtype = Annotated[
-    str, typer.Option(metavar="DTYPE", help="The dtype of numbers typed in.", rich_help_panel=INPUT)
-]
-Use = Annotated[
-    list[str] | None,
-    typer.Option("--use", metavar="FILE.py:NAME", help="Make a Python function of torch tensors an operator.",
-                 rich_help_panel=INPUT),
-]  # fmt: skip
-RandomSeed = Annotated[int, typer.Option(min=0, help="Where rand and randn start.", rich_help_panel=INPUT)]
-MaxSteps = Annotated[
-    int, typer.Option(min=1, help="Statements and operators that a program may run.", rich_help_panel=LIMITS)
-]
-MaxElements = Annotated[
-    int, typer.Option(min=1, help="Elements that one tensor may have.", rich_help_panel=LIMITS)
-]
+_given = functools.partial(typer.Option, rich_help_panel="Inputs and seed")
+_limit = functools.partial(typer.Option, rich_help_panel="Limits", metavar="N", min=1)
+_checked = functools.partial(typer.Option, rich_help_panel="Check")
+output_option = functools.partial(typer.Option, rich_help_panel="Output")
 
 
-@dataclass(frozen=True)
-class JobOptions:
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How programs run, one or a batch of them."""
+
+    dtype: Annotated[str, _given(metavar="DTYPE", help="The dtype of numbers typed in.")] = "float64"
+    use: Annotated[
+        list[str] | None,
+        _given("--use", metavar="FILE.py:NAME", help="Make a Python function of torch tensors an operator."),
+    ] = None
+    random_seed: Annotated[int, _given(metavar="N", min=0, help="Where rand and randn start.")] = 0
+    max_steps: Annotated[int, _limit(help="Statements and operators that a program may run.")] = 100_000
+    max_elements: Annotated[int, _limit(help="Elements that one tensor may have.")] = 50_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(RunOptions):
     """What makes a Job: the expression, its inputs and its seeds."""
 
-    expression: Annotated[str, typer.Argument(metavar="EXPR", help="The expression; @FILE.vjp or - (standard input).")]
+    expression: Annotated[
+        str, typer.Argument(metavar="EXPR", help="The expression; @FILE.vjp or - (standard input).")
+    ]
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME=VALUE", help="Inputs: numbers, an expression, @FILE[:KEY] or -[:KEY]."),
+        typer.Argument(
+            metavar="NAME=VALUE …", help="Inputs: numbers, an expression, @FILE[:KEY] or -[:KEY]."
+        ),
     ] = None
     seed: Annotated[
         list[str] | None,
-        typer.Option("--seed", metavar="[OUTPUT=]VALUE", help="The argument of backward(): shaped like the output.",
-                     rich_help_panel=INPUT),
-    ] = None  # fmt: skip
-    wrt: Annotated[
-        str | None, typer.Option(metavar="A,B", help="The leaves; other inputs are constants.", rich_help_panel=INPUT)
+        _given(
+            "--seed", metavar="[OUTPUT=]VALUE", help="The argument of backward(): shaped like the output."
+        ),
     ] = None
+    wrt: Annotated[str | None, _given(metavar="A,B", help="The leaves; other inputs are constants.")] = None
     output: Annotated[
         list[str] | None,
-        typer.Option("--output", metavar="NAME", help="An output, by a name that the program assigns; repeatable.",
-                     rich_help_panel=INPUT),
-    ] = None  # fmt: skip
-    dtype: Dtype = "float64"
-    use: Use = None
-    random_seed: RandomSeed = 0
-    max_steps: MaxSteps = 100_000
-    max_elements: MaxElements = 50_000_000
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the jobs of a batch have in common."""
-
-    dtype: Dtype = "float64"
-    use: Use = None
-    random_seed: RandomSeed = 0
-    max_steps: MaxSteps = 100_000
-    max_elements: MaxElements = 50_000_000
+        _given("--output", metavar="NAME", help="An output, by a name that the program assigns; repeatable."),
+    ] = None
 
 
 @dataclass(frozen=True)
 class CheckOptions:
     """How the gradients are checked."""
 
-    check: Annotated[
-        str, typer.Option(metavar="METHOD", help="auto, explicit, probe, forward or off.", rich_help_panel=CHECK)
-    ] = "auto"
+    check: Annotated[str, _checked(metavar="METHOD", help="auto, explicit, probe, forward or off.")] = "auto"
     check_limit: Annotated[
         int,
-        typer.Option(min=0, help="Element operations that an explicit Jacobian may cost; beyond it, auto probes.",
-                     rich_help_panel=CHECK),
-    ] = 50_000_000  # fmt: skip
-    strict: Annotated[
-        bool, typer.Option("--strict", help="An inconclusive check is a failure too (exit 5).", rich_help_panel=CHECK)
-    ] = False
+        _checked(
+            metavar="N", min=0, help="Element operations an explicit J may cost; beyond it, auto probes."
+        ),
+    ] = 50_000_000
+    strict: Annotated[bool, _checked("--strict", help="An inconclusive check is a failure too (exit 5).")] = (
+        False
+    )
 
 
 @dataclass(frozen=True)
@@ -103,17 +85,13 @@ class ReportOptions:
     """What a report looks like and where it goes."""
 
     format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="FORMAT", help="table (terminal), plain (pipe), json or jsonl.",
-                     rich_help_panel=OUTPUT),
-    ] = None  # fmt: skip
-    json: Annotated[bool, typer.Option("--json", help="The same as --format json.", rich_help_panel=OUTPUT)] = False
-    precision: Annotated[
-        int, typer.Option(min=1, max=17, help="Significant digits shown.", rich_help_panel=OUTPUT)
-    ] = 6
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour.", rich_help_panel=OUTPUT)] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No report.", rich_help_panel=OUTPUT)] = False
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT)] = False
+        str | None, output_option(metavar="FORMAT", help="table (terminal), plain (pipe), json or jsonl.")
+    ] = None
+    json: Annotated[bool, output_option("--json", help="The same as --format json.")] = False
+    precision: Annotated[int, output_option(metavar="N", min=1, max=17, help="Significant digits shown.")] = 6
+    no_color: Annotated[bool, output_option("--no-color", help="No colour.")] = False
+    quiet: Annotated[bool, output_option("--quiet", "-q", help="No report.")] = False
+    debug: Annotated[bool, output_option("--debug", help="Show the traceback of an error.")] = False
 
 
 def takes(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -122,7 +100,8 @@ def takes(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(function)
         hints = get_type_hints(function, include_extras=True)
-        required, optional = [], []
+        required: list[inspect.Parameter] = []
+        optional: list[inspect.Parameter] = []
         for group in groups.values():
             types = get_type_hints(group, include_extras=True)
             for field in dataclasses.fields(group):
@@ -141,7 +120,9 @@ def takes(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         @functools.wraps(function)
         def command(**values: Any) -> Any:
             for name, group in groups.items():
-                values[name] = group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+                values[name] = group(
+                    **{field.name: values.pop(field.name) for field in dataclasses.fields(group)}
+                )
             return function(**values)
 
         command.__signature__ = inspect.Signature([*required, *optional, *rest])  # type: ignore[attr-defined]
@@ -188,5 +169,7 @@ def make_job(options: JobOptions, *, seeded: bool = True) -> Job:
     reader = Reader(stdin, options.random_seed, limits, dtype)
     inputs = reader.inputs(options.inputs or ())
     seeds = reader.seeds(options.seed or (), outputs) if seeded else {}
-    wrt = [leaf.strip() for leaf in options.wrt.split(",") if leaf.strip()] if options.wrt is not None else None
+    wrt = (
+        [leaf.strip() for leaf in options.wrt.split(",") if leaf.strip()] if options.wrt is not None else None
+    )
     return Job(program, inputs, seeds, wrt, outputs, dtype, limits, use, options.random_seed)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from vjpcalc.cli.options import OUTPUT, CheckOptions, JobOptions, ReportOptions, make_job, takes
+from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, make_job, output_option, takes
 from vjpcalc.cli.streams import check_status, emit, emit_only, only_leaf, progress
 
 
@@ -17,11 +15,11 @@ def vjp(
     report: ReportOptions,
     only: Annotated[
         str | None,
-        typer.Option(metavar="LEAF", help="Print just this gradient: a JSON array, or --format csv.", rich_help_panel=OUTPUT),
+        output_option(metavar="LEAF", help="Print just this gradient: a JSON array, or --format csv."),
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", metavar="FILE", help="Write the gradients, by the file's ending.", rich_help_panel=OUTPUT),
+        output_option("-o", "--out", metavar="FILE", help="Write the gradients, by the file's ending."),
     ] = None,
 ) -> int:
     """Print each leaf's gradient Jᵀ·seed, next to an explicit check."""
