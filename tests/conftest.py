@@ -58,7 +58,7 @@ def closed(part: Any) -> Any:
 
 @functools.cache
 def validator(name: str) -> Any:
-    found = schema(name) if name == "jacobian" else closed(schema(name))
+    found = closed(schema(name))
     jsonschema.Draft202012Validator.check_schema(found)
     return jsonschema.Draft202012Validator(found)
 
@@ -72,7 +72,7 @@ def kind_of(document: Any) -> str | None:
     return next(
         (
             name
-            for key, name in (("error", "error"), ("gradients", "result"), ("jacobians", "jacobian"))
+            for key, name in (("error", "error"), ("gradients", "result"), ("jacobians", "jacobian"), ("graph", "graph"))
             if key in document
         ),
         None,

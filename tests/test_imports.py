@@ -18,7 +18,7 @@ RANKS = [
     {"language.source", "language.syntax"},
     {"language.run", "engines.engine"},
     {"engines", "tensors"},
-    {"rules", "differentiate", "use"},
+    {"rules", "simplify", "differentiate", "use"},
     {"backward"},
     {"check"},
     {"explain", "api"},
@@ -97,7 +97,9 @@ LIGHT = {
     "ops tanh": "main(['ops', 'tanh'])",
     "a syntax error": "main(['1 +'])",
     "schema": "main(['schema'])",
-    "completion": "main(['--show-completion', 'bash'])",
+    "completion": "main(['completion', 'bash'])",
+    "a tab": "main(['completion', 'bash', '--', 'vjpcalc \'soft'])",
+    "a tab after the expression": "main(['completion', 'fish', '--', 'vjpcalc \'a @ b\' a:fl'])",
 }
 
 

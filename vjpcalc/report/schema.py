@@ -67,7 +67,7 @@ DEFINITIONS: dict[str, Schema] = {
     "result": thing(
         "What 'vjpcalc EXPR … --json' prints.",
         "format_version expression outputs seeds gradients backward_calls check",
-        RESULT,
+        {**RESULT, "trace": ref("trace")},
     ),
     "jacobian": thing(
         "What 'vjpcalc jacobian EXPR … --json' prints.",
@@ -77,6 +77,25 @@ DEFINITIONS: dict[str, Schema] = {
             "expression": text("The program."),
             "outputs": by_name("tensor", "The outputs' values by name."),
             "jacobians": by_name("tensor", "∂output/∂leaf by leaf: output elements × leaf elements."),
+            "by": one_of("How they were made.", "backward", "forward", "numeric"),
+            "findings": by_name("findings", "What was found of each, by leaf."),
+        },
+    ),
+    "graph": thing(
+        "What 'vjpcalc graph EXPR … --json' prints.",
+        "format_version expression graph",
+        {
+            "format_version": VERSION,
+            "expression": text("The program."),
+            "graph": thing(
+                "The nodes in the order of the forward pass, and who is computed from whom.",
+                "outputs nodes edges",
+                {
+                    "outputs": {"type": "object", "additionalProperties": text("A node, by output.")},
+                    "nodes": {"type": "array", "items": ref("node")},
+                    "edges": {"type": "array", "items": names("From, to.")},
+                },
+            ),
         },
     ),
     "error": thing("What a command that fails prints with --json.", "format_version error", ERROR),
@@ -157,6 +176,74 @@ DEFINITIONS: dict[str, Schema] = {
             "structure": {"type": ["string", "null"]},
         },
     ),
+    "trace": thing(
+        "How 'vjpcalc explain' walks: forward in order, then backward.",
+        "forward backward first_wrong",
+        {
+            "forward": {"type": "array", "items": ref("node")},
+            "backward": {"type": "array", "items": ref("step")},
+            "first_wrong": {"type": ["string", "null"], "description": "The first node whose backward is wrong."},
+            "jacobians": by_name("tensor", "With --arithmetic: J by leaf."),
+        },
+    ),
+    "node": thing(
+        "A tensor of the program: an input, a constant, or an operator's result.",
+        "name kind operator expression inputs shape dtype requires_grad grad_fn iterations",
+        {
+            "name": text("The user's, or %1, %2, …; y#3 in the third turn of a loop."),
+            "kind": one_of("", "operator", "leaf", "constant"),
+            "operator": {"type": ["string", "null"]},
+            "expression": text("As it was written."),
+            "inputs": names("The nodes that it was computed from."),
+            "shape": SHAPE,
+            "dtype": text("torch's name."),
+            "requires_grad": {"type": "boolean"},
+            "grad_fn": names("torch's own nodes, the last one first."),
+            "iterations": SHAPE,
+        },
+    ),
+    "step": thing(
+        "One node of the backward walk.",
+        "node operator cotangent status hands",
+        {
+            "node": text("Its name."),
+            "operator": text("Its operator."),
+            "cotangent": ref("tensor"),
+            "status": STATUS,
+            "hands": {"type": "array", "items": ref("handed")},
+        },
+    ),
+    "handed": thing(
+        "What a node hands on to one of those that it was computed from.",
+        "to parameter rule symbols value by_rule summed_over repeated accumulates status max_abs_error reason",
+        {
+            "to": text("A node."),
+            "parameter": text("The operator's name for it."),
+            "rule": {"type": ["string", "null"], "description": "null: its forward was differentiated."},
+            "symbols": {"type": ["string", "null"], "description": "The rule with the nodes' names in it."},
+            "value": ref("tensor"),
+            "by_rule": ref("tensor"),
+            "summed_over": SHAPE,
+            "repeated": {"type": "boolean"},
+            "accumulates": {"type": "boolean", "description": "It is added to what arrived before."},
+            "status": STATUS,
+            "max_abs_error": ref("measure"),
+            "reason": {"type": ["string", "null"]},
+        },
+    ),
+    "findings": thing(
+        "What was found of a Jacobian.",
+        "rank structure differences",
+        {
+            "rank": {"type": ["integer", "null"], "description": "null: it is not finite."},
+            "structure": names("In words: diagonal, lower triangular, 2 blocks, …"),
+            "differences": {
+                "type": "object",
+                "additionalProperties": ref("measure"),
+                "description": "The largest difference to the same J made in another way.",
+            },
+        },
+    ),
     "measure": either(
         {"type": ["number", "null"]},
         one_of("", "NaN", "Infinity", "-Infinity"),
@@ -178,7 +265,7 @@ DEFINITIONS: dict[str, Schema] = {
         },
     ),
 }  # fmt: skip
-DOCUMENTS = ("result", "jacobian", "error", "job", "record")
+DOCUMENTS = ("result", "jacobian", "graph", "error", "job", "record")
 
 
 def schema(name: str | None = None) -> Schema:

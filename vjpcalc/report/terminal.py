@@ -24,10 +24,17 @@ STYLES = {
 
 
 def console(file: IO[str] | None = None, *, color: bool | None = None, **options: Any) -> Console:
-    """A Rich console for reports. ``color=False`` turns colour off; None leaves it to NO_COLOR and the terminal."""
+    """A Rich console for reports. ``color=False`` turns colour off; None leaves it to the terminal."""
     from rich.console import Console
 
-    return Console(file=file, highlight=False, markup=False, emoji=False, no_color=False if color else (True if color is False else None), **options)
+    return Console(
+        file=file,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        no_color=False if color else (True if color is False else None),
+        **options,
+    )
 
 
 def show(report: Report, console: Console) -> None:
@@ -62,5 +69,7 @@ def _table(block: Table) -> Any:
     for header in block.headers:
         table.add_column(header, no_wrap=True, overflow="ellipsis")
     for number, row in enumerate(block.rows, 1):
-        table.add_row(*(_text(cell) for cell in row), end_section=bool(block.rules) and number % block.rules == 0)
+        table.add_row(
+            *(_text(cell) for cell in row), end_section=bool(block.rules) and number % block.rules == 0
+        )
     return table

@@ -1,0 +1,50 @@
+"""``vjpcalc explain EXPR …``: the forward pass, then the backward walk node by node."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, make_job, takes
+from vjpcalc.cli.streams import check_status, emit, progress
+from vjpcalc.diagnostics import ExitStatus
+
+WALK = "Walk"
+
+
+@takes(job=JobOptions, check=CheckOptions, report=ReportOptions)
+def explain(
+    job: JobOptions,
+    check: CheckOptions,
+    report: ReportOptions,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps shown of a longer walk.", rich_help_panel=WALK)
+    ] = 24,
+    node: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only the steps of this node.", rich_help_panel=WALK)
+    ] = None,
+    arithmetic: Annotated[
+        bool,
+        typer.Option(
+            "--arithmetic", help="Each gradient as a weighted sum of J's rows.", rich_help_panel=WALK
+        ),
+    ] = False,
+) -> int:
+    """Explain backward(): the answer, the forward pass, each backward step with its rule and verdict."""
+    made = make_job(job)
+
+    from vjpcalc.backward import compute
+    from vjpcalc.check import check as run_check
+    from vjpcalc.explain import explain as run_explain
+    from vjpcalc.report.explain import explain_report
+
+    with progress(report) as tell:
+        result = run_check(compute(made), check.check, limit=check.check_limit, progress=tell)
+        found = run_explain(result, arithmetic=arithmetic, limit=check.check_limit)
+    emit(
+        report,
+        found.to_dict,
+        lambda width: explain_report(found, steps=steps, node=node, precision=report.precision, width=width),
+    )
+    return ExitStatus.CHECK if found.first_wrong is not None else check_status(result, strict=check.strict)

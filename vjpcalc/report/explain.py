@@ -1,0 +1,395 @@
+"""The report of ``explain``: the answer in words, the forward pass, the backward walk step by step, the
+leaves.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np  # noqa: TID253 (imported only once there is a walk to show)
+
+from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
+from vjpcalc.explain import Arithmetic, Explanation, Handed, Step, names_in, operator_of, torch_nodes
+from vjpcalc.language.run import Node
+from vjpcalc.language.source import width as columns
+from vjpcalc.report import numbers
+from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, beside, line, merged
+from vjpcalc.report.vjp import MARK, ROLE, check_lines, expression_lines, gradient_table
+
+STEPS = 24  # shown of a longer walk
+TALL = 7  # lines of a tensor from which its middle is left out
+READABLE = 40  # elements of a tensor that is put into a rule
+ROWS = 32  # of J that are written out
+VALUE = 28  # columns that the values of the forward pass are given at the least
+HARD = "\ue000"  # stands for a blank at which no line is broken
+
+
+def explain_report(
+    found: Explanation,
+    *,
+    steps: int = STEPS,
+    node: str | None = None,
+    precision: int = numbers.PRECISION,
+    width: int | None = None,
+) -> list[Block]:
+    """The whole report, or with ``node`` the steps that concern this node alone. Raises Diagnostic
+    (usage).
+    """
+    show = _Show(found, precision, width)
+    if node is not None:
+        return show.steps(_concerning(found, node), len(found.steps))
+    blocks: list[Block] = [*expression_lines(found.vjp), Blank(), *show.answer(), Blank()]
+    blocks += [_heading("Forward"), *show.forward(steps), Blank()]
+    blocks += [_heading("Backward", "every node hands its cotangent on, the last one first"), *show.seeds()]
+    blocks += show.steps(found.steps, steps)
+    blocks += [Blank(), _heading("Leaves"), gradient_table(found.vjp, precision, width)]
+    for one in found.arithmetic:
+        blocks += [Blank(), *show.arithmetic(one)]
+    blocks.append(Blank())
+    wrong = found.first_wrong
+    if wrong is not None:
+        blocks.append(
+            line(
+                Text("✗ first wrong node", "bad"), " in backward order: step ", str(wrong.number), ", ",
+                Text(f"{wrong.name} = {wrong.text}" if wrong.name != wrong.text else wrong.name, "title"),
+            )
+        )  # fmt: skip
+    blocks += check_lines(found.vjp)
+    return blocks
+
+
+def _heading(title: str, said: str = "") -> Line:
+    return line(Text(title, "title"), Text(f"  {said}" if said else "", "dim"))
+
+
+def _concerning(found: Explanation, name: str) -> list[Step]:
+    """The steps of a node and those that hand it something; ``y`` means ``y#1``, ``y#2``, … too."""
+
+    def meant(other: str) -> bool:
+        return other == name or other.partition("#")[0].rstrip("′") == name
+
+    steps = [
+        step for step in found.steps if meant(step.name) or any(meant(handed.to) for handed in step.hands)
+    ]
+    if not steps:
+        names = dict.fromkeys(found.names[node.index] for node in found.nodes)
+        raise Diagnostic(
+            "usage",
+            f"--node: the walk passes no node '{name}'" + did_you_mean(name, names),
+            hint="its nodes are " + ", ".join(list(names)[:20]) + (", …" if len(names) > 20 else ""),
+        )
+    return steps
+
+
+class _Show:
+    def __init__(self, found: Explanation, precision: int, width: int | None) -> None:
+        self.found, self.precision, self.width = found, precision, width
+
+    # -- the answer
+
+    def answer(self) -> list[Block]:
+        outputs = {name: numbers.shape(value.shape) for name, value in self.found.vjp.outputs.items()}
+        leaves = self.found.vjp.gradients
+        m = sum(value.numel() for value in self.found.vjp.outputs.values())
+        shaped = ", ".join(
+            f"{name} {numbers.shape(gradient.shape)} from a J of {m}×{gradient.numel()}"
+            for name, gradient in leaves.items()
+        )
+        if len(outputs) > 1:
+            said = "; ".join(f"{name} has shape {shape}" for name, shape in outputs.items())
+            first = f"{said}: backward() takes a seed for each, shaped like it; what they send back adds up."
+        else:
+            ((name, shape),) = outputs.items()
+            (value,) = self.found.vjp.outputs.values()
+            if value.numel() == 1:
+                first = (
+                    f"{name} has shape {shape}, a single element, so the seed v is one number and may be "
+                    "left out: backward() is backward(tensor(1.))."
+                )
+            else:
+                first = (
+                    f"{name} has shape {shape}, so the seed v, the argument of backward(), has shape "
+                    f"{shape}: for each element of {name}, how much it counts."
+                )
+        second = (
+            "backward(v) computes x̄ = Jᵀ·v for each leaf x, shaped like the leaf, without ever building J: "
+            f"{shaped}."
+        )
+        blocks: list[Block] = [*self.wrapped(first, "title"), *self.wrapped(second)]
+        if self.found.implicit is not None:
+            same = "gave the same gradients" if self.found.implicit else "gave different gradients"
+            blocks += self.wrapped(
+                "J has a single row, so Jᵀ·v is v times that row, and for v = 1 the row itself: that is the "
+                "gradient. backward() and backward(tensor(1.)) were both run and " + same + "."
+            )
+        return blocks
+
+    def wrapped(self, text: str, role: str = "") -> list[Block]:
+        """Running text, its lines broken where no shape is torn apart."""
+        if self.width is None:
+            return [line(Text(text, role))]
+        whole = re.sub(r"\([\d, ]*\)", lambda shape: shape.group().replace(" ", HARD), text)
+        lines = textwrap.wrap(whole, max(self.width - 2, 20), break_on_hyphens=False, break_long_words=False)
+        return [line(Text(text.replace(HARD, " "), role)) for text in lines]
+
+    # -- forward
+
+    def forward(self, steps: int) -> list[Block]:
+        nodes = [node for node in self.found.nodes if node.operator is not None or node.name is not None]
+        shown, left_out = _folded(nodes, steps + len(self.found.trace.inputs))
+        names = [self.found.names[node.index] for node in shown]
+        operators = [node.operator.name if node.operator is not None else _kind(node) for node in shown]
+        shapes = [numbers.shape(node.shape) for node in shown]
+        headers = ("node", "as written", "operator", "shape", "value")
+        fixed = (("node", *names), ("operator", *operators), ("shape", *shapes))
+        taken = sum(max(map(columns, part)) for part in fixed) + 3 * len(headers) + 1
+        texts = [_clip(self.text(node), self.room(taken + VALUE)) for node in shown]
+        room = (
+            None
+            if self.width is None
+            else max(self.width - taken - max(map(columns, ("as written", *texts))), 14)
+        )
+        rows: list[tuple[Cell, ...]] = []
+        for position, (node, name, text, operator, shape) in enumerate(
+            zip(shown, names, texts, operators, shapes, strict=True)
+        ):
+            if left_out and position == len(shown) - len(shown) // 2:
+                rows.append(("⋮", Text(count(left_out, "more node"), "dim"), "", "", ""))
+            role = "name" if node.value.requires_grad else "dim"
+            rows.append(
+                (
+                    Text(name, role),
+                    text,
+                    Text(operator, "dim"),
+                    Text(shape, "dim"),
+                    self.tensor(node.value, room),
+                )
+            )
+        return [Table(headers, tuple(rows), rules=0)]
+
+    def text(self, node: Node) -> str:
+        return "" if node.operator is None else _clip(self.found.text(node), 60)
+
+    def tensor(self, value: Any, room: int | None = None) -> str:
+        lines = numbers.tensor(value, self.precision, room).split("\n")
+        if len(lines) >= TALL:
+            lines = [*lines[:3], " …", *lines[-1:]]
+        return "\n".join(lines)
+
+    # -- backward
+
+    def seeds(self) -> list[Block]:
+        blocks: list[Block] = []
+        for name, seed in self.found.vjp.seeds.items():
+            node = self.found.trace.outputs[name]
+            own = self.found.names[node.index]
+            calls = self.found.vjp.backward_calls
+            said = f", the sum of {calls} backward calls" if calls > 1 else ""
+            said = "given" + said if name in self.found.vjp.job.seeds else "left out: then it is 1"
+            blocks += beside(
+                [
+                    Text("  seed", "dim"),
+                    Text(f"{own}.grad", "name"),
+                    "=",
+                    self.tensor(seed),
+                    Text(f"({said})", "dim"),
+                ],
+                1,
+            )
+        return blocks
+
+    def steps(self, steps: Sequence[Step], most: int) -> list[Block]:
+        shown, left_out = _folded(steps, most, keep=lambda step: step.status != "passed")
+        blocks: list[Block] = []
+        before = None
+        for step in shown:
+            if before is not None and step.number > before + 1 and left_out:
+                gap = step.number - before - 1
+                some = steps[[one.number for one in steps].index(before) + 1]
+                blocks.append(
+                    line(
+                        Text(f"  ⋮  {count(gap, 'more step')}, all ✓   ", "dim"),
+                        Text(f"--steps {len(self.found.steps)} shows all, --node '{some.name}' one", "dim"),
+                    )
+                )
+            blocks += self.step(step)
+            before = step.number
+        return blocks
+
+    def step(self, step: Step) -> list[Block]:
+        wide = len(str(len(self.found.steps)))
+        torch = torch_nodes(step.node, self.found.trace)
+        said = f"{operator_of(step.node).name}" + (f", torch: {_short(torch)}" if torch else "")
+        if step.node.iterations:
+            said += f", iteration {'.'.join(map(str, step.node.iterations))}"
+        head: list[str | Text] = [
+            Text(f"{step.number:{wide}} "),
+            Text(MARK[step.status], ROLE[step.status]),
+            " ",
+        ]
+        if step.name != step.text:
+            head += [Text(step.name, "name"), " = "]
+        blocks: list[Block] = [
+            line(*head, Text(_clip(step.text, self.room(40)), "title"), Text(f"   {said}", "dim"))
+        ]
+        indent = wide + 3
+        if self.arrivals(step) > 1:
+            arrived: list[Cell] = [
+                Text(f"{step.name}.grad", "name"),
+                Text("is now", "dim"),
+                self.tensor(step.cotangent, self.room(24)),
+            ]
+            blocks += beside(arrived, indent)
+        for handed in step.hands:
+            blocks += self.handed(step, handed, indent)
+            if handed.reason:
+                blocks.append(line(Text(handed.reason, ROLE[handed.status]), indent=indent))
+        return blocks
+
+    def arrivals(self, step: Step) -> int:
+        """How many cotangents came together at a step."""
+        seeds = sum(node is step.node for node in self.found.trace.outputs.values())
+        return seeds + sum(
+            handed.node is step.node for other in self.found.steps[: step.number] for handed in other.hands
+        )
+
+    def room(self, taken: int) -> int | None:
+        return None if self.width is None else max(self.width - taken, 16)
+
+    def handed(self, step: Step, handed: Handed, indent: int) -> list[Block]:
+        """``a.grad = out.grad @ b.mT = [[…]] @ [[…]] = [[…]]``, on one line where there is room for that."""
+        target = Text(f"{handed.to}.grad", "name")
+        sign = Text("+=" if handed.accumulates else "=")
+        value = self.tensor(handed.value, self.room(indent + columns(handed.to) + 12))
+        if handed.status == "failed" or handed.rule is None:
+            value = self.tensor(handed.torch, self.room(indent + columns(handed.to) + 12))
+        if handed.rule is None or handed.symbols is None:
+            said = "by torch; there is no rule: checked against this node's forward, differentiated"
+            return beside([target, sign, value, Text(f"({said})", "dim")], indent)
+        note = _broadcasting(handed)
+        symbols = _clip(handed.symbols, self.room(indent + columns(handed.to) + 8)) + note
+        rows: list[list[Cell]] = [[symbols]]
+        put_in = self.put_in(step, handed)
+        if put_in is not None and put_in != value:
+            rows.append([merged([put_in, note])])
+        rows.append([value])
+        whole: list[Cell] = [target, sign]
+        for number, row in enumerate(rows):
+            whole += (["="] if number else []) + row
+        most = self.room(0)
+        one = beside(whole, indent)
+        if most is None or max(_width(block) for block in one) < most:
+            return one
+        blocks = beside([target, sign, *rows[0]], indent)
+        for row in rows[1:]:
+            below = beside(["=", *row], indent + columns(handed.to) + 6 + handed.accumulates)
+            if row is rows[-1] or max(_width(block) for block in below) < most:
+                blocks += below
+        return blocks
+
+    def put_in(self, step: Step, handed: Handed) -> str | None:
+        """The rule with the numbers put in; None where it would say no more, or be too long to read."""
+        assert handed.rule is not None
+        values = {"g": step.cotangent, "y": step.node.value}
+        values |= {key: _value(argument) for key, argument in step.node.arguments.items()}
+        places = names_in(handed.rule) if "\n" not in handed.rule else []
+        if handed.rule == "g" and not handed.summed and not handed.repeated:
+            return None
+        if (
+            not 1 <= len(places) <= 5
+            or any(name not in values for *_, name in places)
+            or len(handed.rule) > 60
+        ):
+            return None
+        if handed.symbols is None or (
+            ", " in handed.symbols and not handed.rule.startswith(("where(", "unsqueeze("))
+        ):
+            return None
+        parts: list[str] = []
+        end = 0
+        for start, stop, name in places:
+            value = values[name]
+            if not hasattr(value, "shape") or value.numel() > READABLE:
+                return None
+            if start > end:
+                parts.append(handed.rule[end:start])
+            if handed.rule[stop:].startswith(".mT") and value.ndim >= 2:
+                value, stop = value.mT, stop + 3
+            said = numbers.tensor(value, self.precision)
+            parts.append(f"({said})" if said.startswith("-") else said)
+            end = stop
+        if handed.rule[end:]:
+            parts.append(handed.rule[end:])
+        return merged(parts)
+
+    # -- the weighted sum
+
+    def arithmetic(self, one: Arithmetic) -> list[Block]:
+        m, n = one.rows.shape
+        title = _heading(f"{one.leaf}.grad = Jᵀ·v", "the rows of J, weighted by the seed and added up")
+        if m > ROWS or n > READABLE:
+            return [
+                title,
+                line(f"J is {m}×{n}: too large to write out ({ROWS}×{READABLE} at most)", indent=2),
+            ]
+        weights = [numbers.number(float(weight), self.precision) for weight in one.weights]
+        terms = " + ".join(f"{_signed(weight)} × row {i}" for i, weight in enumerate(weights))
+        total = one.weights @ one.rows
+        shown = numbers.tensor(np.vstack([one.rows, total[None]]), self.precision).split("\n")
+        lines = [text[1:].removesuffix("]") if i == m else text[1:] for i, text in enumerate(shown)]
+        rows: list[tuple[Cell, ...]] = [
+            (Text(weight), "×", Text(f"row {i}", "dim"), Text(output, "name"), text)
+            for i, (weight, output, text) in enumerate(zip(weights, one.outputs, lines, strict=False))
+        ]
+        rows.append(("", "=", Text("sum", "dim"), Text(f"{one.leaf}.grad", "name"), Text(lines[-1], "title")))
+        return [
+            title,
+            line(f"{one.leaf}.grad = {terms}", indent=2),
+            Table(("seed", "", "", "", f"∂/∂{one.leaf}, flattened"), tuple(rows), rules=0),
+        ]
+
+
+def _signed(weight: str) -> str:
+    return f"({weight})" if weight.startswith("-") else weight
+
+
+def _kind(node: Node) -> str:
+    return "leaf" if node.value.requires_grad else "constant"
+
+
+def _value(argument: Any) -> Any:
+    return argument.value.detach() if isinstance(argument, Node) else argument
+
+
+def _short(torch: Sequence[str]) -> str:
+    return torch[0] if len(torch) == 1 else f"{torch[0]} … {torch[-1]} ({len(torch)} nodes)"
+
+
+def _clip(text: str, most: int | None) -> str:
+    return text if most is None or columns(text) <= most else text[: most - 1] + "…"
+
+
+def _broadcasting(handed: Handed) -> str:
+    """What was done to the rule's value to give it the shape of its target."""
+    if handed.summed:
+        dims = ", ".join(map(str, handed.summed))
+        return f", sum over dim {dims}"
+    return f", repeated to {numbers.shape(handed.value.shape)}" if handed.repeated else ""
+
+
+def _width(block: Block) -> int:
+    assert isinstance(block, Line)
+    return 1 + block.indent + sum(columns(part.text) for part in block.parts)
+
+
+def _folded(items: Sequence[Any], most: int, keep: Any = lambda item: False) -> tuple[list[Any], int]:
+    """The first and the last of many items, with those to keep; and how many were left out."""
+    if len(items) <= most:
+        return list(items), 0
+    head = most - most // 2
+    tail = len(items) - most // 2
+    shown = [item for position, item in enumerate(items) if position < head or position >= tail or keep(item)]
+    return shown, len(items) - len(shown)
