@@ -1,7 +1,7 @@
-"""Expressions pasted from the documentation of PyTorch and NumPy: both engines run them and agree, or say why not.
+"""Expressions pasted from PyTorch's and NumPy's documentation: both engines run them alike or say why not.
 
-Where a page draws random numbers into a variable, the variable is an input here. RUNS holds (expression, its inputs'
-shapes); REFUSED holds (expression, the whole message).
+Where a page draws random numbers into a variable, the variable is an input here. RUNS holds (expression, its
+inputs' shapes); REFUSED holds (expression, the whole message).
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ RUNS = [
     ("torch.permute(x, (2, 0, 1))", "x(2,3,5)"),
     ("torch.topk(x, 3).values", "x(5)"),
     ("torch.sort(x, 0)[0]", "x(3,4)"),
-    ("torch.zeros(2, 4, dtype=torch.float64).scatter_add(0, torch.tensor([[0, 1, 2 - 1, 0]]), src)", "src(2,4)"),
+    ("torch.zeros(2, 4, dtype=torch.float64).scatter_add(0, torch.tensor([[0, 1, 2 - 1, 0]]), src)",
+     "src(2,4)"),
     ("torch.where(x > 0, x, 0.)", "x(3,2)"),
     ("torch.tril(a, diagonal=1)", "a(4,6)"),
     ("torch.diagonal(x, offset=-1, dim1=1, dim2=2)", "x(2,5,4,2)"),
@@ -105,7 +106,8 @@ RUNS = [
     ("F.nll_loss(F.log_softmax(input, dim=1), torch.tensor([1, 0, 4]))", "input(3,5)"),
     ("F.binary_cross_entropy(torch.sigmoid(input), target)", "input(3,2) target+(3,2)"),
     ("F.binary_cross_entropy_with_logits(input, target)", "input(3) target+(3)"),
-    ("F.kl_div(F.log_softmax(input, dim=1), F.softmax(target, dim=1), reduction=\"batchmean\")", "input(3,5) target(3,5)"),
+    ("F.kl_div(F.log_softmax(input, dim=1), F.softmax(target, dim=1), reduction=\"batchmean\")",
+     "input(3,5) target(3,5)"),
     ("F.conv2d(inputs, filters, padding=1)", "inputs(1,4,5,5) filters(8,4,3,3)"),
     ("F.conv1d(inputs, filters)", "inputs(3,4,5) filters(3,4,3)"),
     ("F.conv_transpose2d(inputs, weights, padding=1)", "inputs(1,4,5,5) weights(4,8,3,3)"),
@@ -113,7 +115,8 @@ RUNS = [
     ("F.max_pool2d(input, 2)", "input(1,1,4,4)"),
     ("F.pad(t4d, (1, 1), \"constant\", 0)", "t4d(3,3,4,2)"),
     ("torch.nn.functional.layer_norm(x, (10,))", "x(2,10)"),
-    ("F.scaled_dot_product_attention(query, key, value, is_causal=True)", "query(2,2,3,4) key(2,2,3,4) value(2,2,3,4)"),
+    ("F.scaled_dot_product_attention(query, key, value, is_causal=True)",
+     "query(2,2,3,4) key(2,2,3,4) value(2,2,3,4)"),
     ("F.embedding(torch.tensor([[1, 2, 4, 5], [4, 3, 2, 9]]), embedding_matrix)", "embedding_matrix(10,3)"),
     ("F.normalize(x, p=2.0, dim=1)", "x(3,4)"),
     ("F.cosine_similarity(input1, input2)", "input1(5,4) input2(5,4)"),
@@ -153,10 +156,12 @@ REFUSED = [
     ("torch.linalg.eigh(a).eigenvectors", "there is no '.eigenvectors' here; did you mean 'eigenvalues'?"),
     ("F.dropout(a)", "dropout: in training mode it is random; pass training=False"),
     ("F.avg_pool2d(a, 2, ceil_mode=True)", "avg_pool2d: ceil_mode is not supported"),
-    ("F.interpolate(a, scale_factor=2, mode='bilinear')", "interpolate: of the modes only 'nearest' is supported"),
+    ("F.interpolate(a, scale_factor=2, mode='bilinear')",
+     "interpolate: of the modes only 'nearest' is supported"),
     ("torch.randn(3, requires_grad=True)", "randn has no argument 'requires_grad'"),
     ("a[0] = 1", "only names can be assigned to"),
-    ("[x for x in a]", "comprehensions are not part of the language; use a for loop or a tensor operator"),
+    ("[x for x in a]",
+     "comprehensions are not part of the language; use a for loop or a tensor operator"),
     ("lambda x: x", "lambda is not part of the language"),
 ]
 # fmt: on
@@ -190,6 +195,5 @@ def test_it_runs_on_both_engines_with_one_value(expression: str, shapes: str) ->
 @pytest.mark.parametrize(("expression", "message"), REFUSED)
 def test_it_says_what_is_not_supported(expression: str, message: str) -> None:
     with pytest.raises(Diagnostic) as raised:
-        program = syntax.parse(expression, "expression")
-        language.run(program, TorchEngine(), {"a": torch.ones((1, 1, 2, 2), dtype=torch.float64)})
+        language.run(syntax.parse(expression, "expression"), TorchEngine(), {"a": torch.ones((1, 1, 2, 2))})
     assert raised.value.message == message

@@ -39,11 +39,11 @@ def _modulo(kernel: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return value + 1j * (np.imag(a) - n * np.imag(b))
 
 
-# ---- special functions: analytic for complex arguments, as SciPy's are not -----------------------------------------
+# ---- special functions: analytic for complex arguments, as SciPy's are not ---------------------------------
 
 
 def zeta(s: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Hurwitz's zeta, the sum of (q + k)^-s over k = 0, 1, …, for s > 1, by Euler and Maclaurin (DLMF 25.11.28)."""
+    """Hurwitz's zeta: the sum of (q + k)^-s over k = 0, 1, …; Euler and Maclaurin's sum (DLMF 25.11.28)."""
     s, q = np.broadcast_arrays(s, q)
     lowest = float(np.min(q.real, initial=20.0))
     shift = int(np.clip(np.ceil(20 - lowest), 0, 10_000))
@@ -84,7 +84,7 @@ def i1e(x: np.ndarray) -> np.ndarray:
 
 
 def _bessel(order: int, x: np.ndarray, scaled: bool) -> np.ndarray:
-    """I_order(x), times exp(-|x|) where ``scaled``: its power series, and for |x| > 30 the asymptotic one (DLMF 10.40.1)."""
+    """I_order(x), times exp(-|x|) where ``scaled``: a power series; above 30 DLMF 10.40.1, asymptotic."""
     x = np.asarray(x)
     z = np.where(x.real < 0, -x, x)
     small = np.where(np.abs(z) > 30, 1.0, z)
@@ -105,7 +105,7 @@ def _bessel(order: int, x: np.ndarray, scaled: bool) -> np.ndarray:
     return sign * np.where(np.abs(z) > 30, series, total)
 
 
-# ---- reductions ------------------------------------------------------------------------------------------------------
+# ---- reductions --------------------------------------------------------------------------------------------
 
 Dim = int | tuple[int, ...] | None
 
@@ -234,7 +234,7 @@ def prod_of_others(x: np.ndarray, dim: Dim) -> np.ndarray:
     return np.moveaxis(joined, range(-len(axes), 0), axes)
 
 
-# ---- scans -----------------------------------------------------------------------------------------------------------
+# ---- scans -------------------------------------------------------------------------------------------------
 
 
 def cumsum(x: np.ndarray, dim: int) -> np.ndarray:
@@ -297,7 +297,7 @@ def logcumsumexp(x: np.ndarray, dim: int) -> np.ndarray:
     return np.moveaxis(lines, -1, dim)
 
 
-# ---- elements moved and chosen ---------------------------------------------------------------------------------------
+# ---- elements moved and chosen -----------------------------------------------------------------------------
 
 
 def positions(x: np.ndarray) -> np.ndarray:
@@ -306,7 +306,7 @@ def positions(x: np.ndarray) -> np.ndarray:
 
 
 def accumulate(g: np.ndarray, p: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Each element of g added to the element of a tensor shaped like x whose number is in p (none where it is < 0)."""
+    """Each element of g added to the one of a tensor like x whose number is in p (none where it is < 0)."""
     total = np.zeros(x.size, g.dtype)
     np.add.at(total, p[p >= 0], g[p >= 0])
     return total.reshape(x.shape)
@@ -390,7 +390,7 @@ def unfold(x: np.ndarray, dimension: int, size: int, step: int) -> np.ndarray:
 
 
 def _along(x: np.ndarray, dim: int, index: np.ndarray) -> tuple:
-    """The index arrays of torch's gather and scatter: ``index`` along ``dim``, each other dimension's own place."""
+    """The index arrays of torch's gather and scatter: ``index`` along ``dim``, elsewhere the own place."""
     if x.ndim == 0:
         return ()
     mesh = list(np.ogrid[tuple(slice(size) for size in index.shape)])
@@ -407,7 +407,7 @@ def masked_select(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return x[mask]
 
 
-def _writable(x: np.ndarray, *others: object) -> np.ndarray:
+def _writable(x: np.ndarray, *others: Any) -> np.ndarray:
     return np.array(x, dtype=np.result_type(x, *others))
 
 
@@ -427,7 +427,7 @@ def scatter_add(x: np.ndarray, dim: int, index: np.ndarray, src: np.ndarray) -> 
 
 def index_add(x: np.ndarray, dim: int, index: np.ndarray, source: np.ndarray, alpha: float) -> np.ndarray:
     y = _writable(x, source, alpha)
-    np.add.at(y, (slice(None),) * dim + (index,), alpha * source)
+    np.add.at(y, _at(*[slice(None)] * dim, index), alpha * source)
     return y
 
 
@@ -483,7 +483,8 @@ def as_bool(x: np.ndarray) -> np.ndarray:
 
 
 def arange(start: float, end: float | None, step: float, dtype: str | None = None) -> np.ndarray:
-    return np.arange(0, start, step, dtype) if end is None else np.arange(start, end, step, dtype)
+    options: Any = {"dtype": dtype}
+    return np.arange(0, start, step, **options) if end is None else np.arange(start, end, step, **options)
 
 
 def one_hot(x: np.ndarray, num_classes: int) -> np.ndarray:
@@ -493,7 +494,7 @@ def one_hot(x: np.ndarray, num_classes: int) -> np.ndarray:
     return np.eye(classes, dtype=np.int64)[x]
 
 
-# ---- linear algebra: analytic algorithms, so that a complex step goes through (transposes, never conjugates) --------
+# ---- linear algebra: analytic algorithms, so that a complex step goes through (transposes, never conjugates)
 
 
 def _labels(equation: str, ndims: list[int]) -> tuple[list[list[int]], list[int]]:
@@ -580,7 +581,7 @@ def block_diag(*tensors: np.ndarray) -> np.ndarray:
 
 
 def solve(a: np.ndarray, b: np.ndarray, left: bool) -> np.ndarray:
-    """torch's solve: b is a vector, or a batch of them, if it has one dimension or the batch and size of a."""
+    """torch's solve: b of one dimension, or of the batch and size of a, is a vector or a batch of them."""
     if not left:
         return np.swapaxes(np.linalg.solve(np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2)), -1, -2)
     if b.ndim == 1 or b.shape == a.shape[:-1]:
@@ -673,7 +674,7 @@ def cholesky(x: np.ndarray) -> np.ndarray:
     return y
 
 
-def eigenvectors(x: np.ndarray, uplo: str) -> np.ndarray:
+def eigenvectors(x: np.ndarray, uplo: Any) -> np.ndarray:
     return np.linalg.eigh(x, uplo)[1]
 
 
@@ -689,10 +690,14 @@ def right_vectors(x: np.ndarray) -> np.ndarray:
     return np.linalg.svd(x, full_matrices=False)[2]
 
 
-# ---- layers: everything here is linear or copies, so that a complex step goes through --------------------------------
+# ---- layers: everything here is linear or copies, so that a complex step goes through ----------------------
 
 
 Ints = int | tuple[int, ...]
+
+
+def _at(*index: Any) -> tuple[Any, ...]:
+    return index
 
 
 def _per_dim(value: Ints, n: int) -> tuple[int, ...]:
@@ -713,7 +718,7 @@ def _paddings(padding: Any, size: tuple[int, ...], dilation: tuple[int, ...]) ->
 def windows(
     x: np.ndarray, size: Ints, stride: Ints, padding: Ints, dilation: Ints, n: int, value: float
 ) -> np.ndarray:
-    """The elements that each window over the last n dimensions sees: shape (…, *places, elements of a window)."""
+    """What each window over the last n dimensions sees: shape (…, *places, elements of a window)."""
     view = _windows(x, _per_dim(size, n), stride, padding, dilation, value)
     return view.reshape(*view.shape[:-n], -1)
 
@@ -726,7 +731,9 @@ def _windows(
     x = np.pad(x, [(0, 0)] * (x.ndim - n) + _paddings(padding, size, dilations), constant_values=value)
     extent = tuple(d * (k - 1) + 1 for d, k in zip(dilations, size, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(x, extent, axis=tuple(range(-n, 0)))
-    return view[(..., *(slice(None, None, s) for s in strides), *(slice(None, None, d) for d in dilations))]
+    return view[
+        _at(..., *(slice(None, None, s) for s in strides), *(slice(None, None, d) for d in dilations))
+    ]
 
 
 def conv(
@@ -759,7 +766,7 @@ def conv_weight(
     if x.ndim < n + 2:
         g, x = g[None], x[None]
     seen = _windows(x, weight.shape[2:], stride, padding, dilation)
-    seen = seen[(slice(None), slice(None), *(slice(size) for size in g.shape[2:]))]
+    seen = seen[_at(slice(None), slice(None), *(slice(size) for size in g.shape[2:]))]
     places = [0, *range(2, n + 2)]
     parts = [
         np.tensordot(outputs, channels, (places, places))
@@ -771,7 +778,7 @@ def conv_weight(
 def conv_input(
     g: np.ndarray, x: np.ndarray, weight: np.ndarray, stride: Ints, padding: Any, dilation: Ints, groups: int
 ) -> np.ndarray:
-    """What the input x of a convolution receives: each element of g, times the kernel, where the kernel stood."""
+    """What a convolution's input x receives: each element of g, times the kernel, where that stood."""
     n = weight.ndim - 2
     strides, dilations = _per_dim(stride, n), _per_dim(dilation, n)
     pads = _paddings(padding, weight.shape[2:], dilations)
@@ -784,15 +791,15 @@ def conv_input(
             slice(k * d, k * d + s * size, s)
             for k, d, s, size in zip(place, dilations, strides, batched.shape[2:], strict=True)
         )
-        kernel = weight[(slice(None), slice(None), *place)]
+        kernel = weight[_at(slice(None), slice(None), *place)]
         parts = [
             np.tensordot(outputs, part, ([1], [0]))
             for outputs, part in zip(np.split(batched, groups, axis=1), np.split(kernel, groups), strict=True)
         ]
         added = np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)
-        hit = y[(..., *target)]
-        hit += added[(..., *(slice(size) for size in hit.shape[2:]))]
-    y = y[(..., *(slice(a, a + size) for (a, _), size in zip(pads, shape, strict=True)))]
+        hit = y[_at(..., *target)]
+        hit += added[_at(..., *(slice(size) for size in hit.shape[2:]))]
+    y = y[_at(..., *(slice(a, a + size) for (a, _), size in zip(pads, shape, strict=True)))]
     return y if g.ndim == n + 2 else y[0]
 
 
@@ -817,7 +824,7 @@ def conv_transpose(
 
 
 def averaging(m: int, n: int) -> np.ndarray:
-    """The (n, m) matrix of torch's adaptive average: row i is the mean of elements floor(i·m/n) to ceil((i+1)·m/n)."""
+    """torch's adaptive average, shape (n, m): row i is the mean of elements ⌊i·m/n⌋ to ⌈(i+1)·m/n⌉."""
     matrix = np.zeros((n, m))
     for i in range(n):
         start, stop = i * m // n, -(-(i + 1) * m // n)
@@ -851,7 +858,7 @@ def interpolate(x: np.ndarray, size: tuple[int, ...] | None, scale_factor: float
     n = x.ndim - 2
     for axis in range(2, x.ndim):
         before = x.shape[axis]
-        after = _per_dim(size, n)[axis - 2] if size is not None else int(before * scale_factor)  # type: ignore[operator]
+        after = _per_dim(size, n)[axis - 2] if size is not None else int(before * scale_factor)
         step = before / after if size is not None else 1 / scale_factor  # type: ignore[operator]
         x = np.take(x, np.minimum((np.arange(after) * step).astype(int), before - 1), axis=axis)
     return x

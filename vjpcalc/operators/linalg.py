@@ -297,7 +297,7 @@ composed("cholesky(x, upper: flag = False)", torch="linalg.cholesky(x, upper=upp
                    "s = solve(l, solve(l.mT, p), left=False)\n(s + s.mT) / 2"},
          samples=(f"cholesky({_WELL}) | x(3,3)", f"cholesky({_WELL}, upper=True) | x(3,3)",
                   f"cholesky({_WELL}) | x(2,3,3)", "cholesky(x * x + 1) | x(1,1)",
-                  f"cholesky({_WELL} + c + c.mT) | x(3,3) c(3,3)"),
+                  f"cholesky({_WELL} + tanh(c + c.mT) / 2) | x(3,3) c(3,3)"),
          example="'cholesky(x)' x='[[4]]' --seed '[[1]]' -> x = [[0.25]]")
 composed("cholesky_solve(b, l|L, upper: flag = False)", torch="cholesky_solve(b, l, upper)",
          ref="solve(l.mT @ l if upper else l @ l.mT, b)",

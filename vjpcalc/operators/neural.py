@@ -142,15 +142,15 @@ composed("adaptive_avg_pool1d(x, output_size: int)", torch="adaptive_avg_pool1d(
          vjp={"x": "g @ averaging(x.shape[-1], output_size, x)"},
          samples=("adaptive_avg_pool1d(x, 3) | x(2,3,5)", "adaptive_avg_pool1d(x, 1) | x(2,4)"),
          example="'adaptive_avg_pool1d(x, 1)' x='[[1, 3]]' --seed '[[1]]' -> x = [[0.5, 0.5]]")
-for _kind, _m, _n, _one in [
+for _kind, _rows, _columns, _call in [
     ("int", "output_size", "output_size", "1"), ("ints", "output_size[0]", "output_size[1]", "(1, 1)"),
 ]:
     composed(f"adaptive_avg_pool2d(x, output_size: {_kind})",
              torch="nn.functional.adaptive_avg_pool2d(x, output_size)",
-             ref=f"averaging(x.shape[-2], {_m}, x) @ x @ averaging(x.shape[-1], {_n}, x).T",
-             vjp={"x": f"averaging(x.shape[-2], {_m}, x).T @ g @ averaging(x.shape[-1], {_n}, x)"},
-             samples=f"adaptive_avg_pool2d(x, {_one.replace('1, 1', '2, 3')}) | x(2,4,5)",
-             example=f"'adaptive_avg_pool2d(x, {_one})' x='[[[1, 3]]]' --seed '[[[1]]]' -> x = [[[0.5, "
+             ref=f"averaging(x.shape[-2], {_rows}, x) @ x @ averaging(x.shape[-1], {_columns}, x).T",
+             vjp={"x": f"averaging(x.shape[-2], {_rows}, x).T @ g @ averaging(x.shape[-1], {_columns}, x)"},
+             samples=f"adaptive_avg_pool2d(x, {_call.replace('1, 1', '2, 3')}) | x(2,4,5)",
+             example=f"'adaptive_avg_pool2d(x, {_call})' x='[[[1, 3]]]' --seed '[[[1]]]' -> x = [[[0.5, "
                      "0.5]]]")
 
 # ---- normalization -----------------------------------------------------------------------------------------
