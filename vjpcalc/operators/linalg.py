@@ -247,6 +247,7 @@ several("lstsq(a, b, rcond: any = None)",
                 "[0.25]]; b = [[0.5], [0]]")
 array("det(x)", torch="linalg.det", numpy="linalg.det", complex="numpy",
       vjp={"x": "g[..., None, None] * cofactors(x)"},
+      note="at a singular matrix torch's gradient is 0, or rounding: that of the cofactors is right",
       samples=("det(x) | x(3,3)", "det(x) | x(2,2,2)", "det(x) | x(1,1)", "det(x) | x(0,0)"),
       example="'det(x)' x='[[1, 2], [3, 4]]' -> x = [[4, -3], [-2, 1]]")
 array("cofactors(x)", torch="", numpy="kernels.cofactors", hidden=True,
