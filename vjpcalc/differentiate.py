@@ -245,7 +245,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
         kink |= ~(np.isfinite(right.best) & np.isfinite(left.best)) & np.isfinite(center)
     return Derivative(
         central.best,
-        central.error,
+        np.maximum(central.error, ENOUGH * np.abs(central.best)),  # where the halving ends, nothing finer is known
         "central differences",
         kink,
         left.best,

@@ -111,24 +111,34 @@ class Replay:
                 raise BranchFlip(None)  # a mask selected other elements
         return self._join(lambda node: values.get(node.index, node.value))
 
-    def complex_step(self, direction: np.ndarray) -> np.ndarray:
+    def complex_step(self, direction: np.ndarray, noise: np.random.Generator | None = None) -> np.ndarray:
         """J·direction by a complex step, shape (m,): exact to rounding.
 
         Im f(x + ih·direction) / h with h = 2⁻³⁰⁰ (Squire and Trapp, SIAM Review 40, 1998). After each step
         the real part is set back to the traced value: it cannot have moved, and some complex kernels are
-        careless with it.
+        careless with it. ``noise`` moves every value and derivative on the way at random by one unit in the
+        last place.
         """
         values: dict[int, np.ndarray] = {self.leaf.index: self.leaf.value + 1j * STEP * direction}
-        for step in self._complex_steps:
+        for step in self._complex_steps if noise is None else self._single_steps:
             result = self._run(step, values)
             if np.iscomplexobj(result):
                 result = np.array(result)
                 result.real = step.node.value
                 result.imag[np.isnan(step.node.value)] = np.nan  # sqrt(-1): a number only to a complex kernel
+                if noise is not None:
+                    result.real *= _ulps(noise, result.shape)
+                    result.imag *= _ulps(noise, result.shape)
             values[step.node.index] = result
         return self._join(
             lambda node: np.imag(values[node.index]) / STEP if node.index in values else 0.0 * node.value
         )
+
+    @functools.cached_property
+    def _single_steps(self) -> list[Step]:
+        """The complex steps with every operator on its own, so that each result can be moved."""
+        nodes = (node for node in self._trace.nodes if node.index in self.smooth and node.operator is not None)
+        return [Step(node, node.inputs, None) for node in nodes]
 
     def _join(self, get: Callable[[Node], np.ndarray]) -> np.ndarray:
         parts = [np.ravel(get(node)) for node in self.targets]
@@ -149,6 +159,10 @@ class Replay:
                 return np.full(step.node.shape, complex(np.nan, np.nan) if is_complex else np.nan)
         arrays = [_as_numexpr(get(node)) for node in step.inputs]
         return compiled(step.text, tuple(array.dtype.kind for array in arrays))(*arrays)
+
+
+def _ulps(noise: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return 1.0 + np.finfo(np.float64).eps * noise.integers(-1, 2, shape)
 
 
 def _as_numexpr(array: np.ndarray) -> np.ndarray:
