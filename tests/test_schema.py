@@ -15,8 +15,8 @@ from conftest import closed, validate, validator
 from vjpcalc.report.schema import DEFINITIONS, DOCUMENTS, schema
 
 COMMANDS = {
-    "several outputs and leaves": ["c = a @ b; d = sum(c)", "a=eye(2)", "b=[[1,2],[3,4]]", "--output", "c", "--output", "d",
-                                   "--seed", "c=ones(2,2)"],
+    "several outputs and leaves": ["c = a @ b; d = sum(c)", "a=eye(2)", "b=[[1,2],[3,4]]",
+                                   "--output", "c", "--output", "d", "--seed", "c=ones(2,2)"],
     "several backward calls": ["x**2", "x=[1,2]", "--seed", "[1,0]", "--seed", "[0,1]"],
     "no check": ["sum(x)", "x=[1,2]", "--check", "off"],
     "a probe": ["sum(x**3)", "x=linspace(1,2,5)", "--check", "probe"],

@@ -2,8 +2,8 @@
 
 A job is ``{"id"?, "expression", "inputs", "seed"?, "wrt"?, "outputs"?, "dtype"?, "check"?}``. Its record is
 the document of the result, or of the error, with the job's ``line`` (from 1) and its own ``id`` in front. A
-bad line costs no other: it becomes the record of an error. An input is an array, a record, or a text, which is
-read as on the command line.
+bad line costs no other: it becomes the record of an error. An input is an array, a record, or a text, which
+is read as on the command line.
 
 ``run`` works in this process, or hands the lines to worker processes. They are forked from a server that has
 imported torch and computed nothing: that is safe, takes milliseconds, and shares the memory. Nothing heavy is
@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import IO, TYPE_CHECKING, Any
@@ -87,7 +87,7 @@ class Outcome:
     failure: str = ""
 
 
-# ---- one job ---------------------------------------------------------------------------------------------------
+# ---- one job -------------------------------------------------------------------------------------
 
 
 def run_line(number: int, line: bytes, settings: Settings) -> Outcome:
@@ -225,7 +225,7 @@ def _text(document: Mapping[str, Any], key: str) -> str | None:
     return given
 
 
-# ---- many jobs -------------------------------------------------------------------------------------------------
+# ---- many jobs -----------------------------------------------------------------------------------
 
 
 def run(
@@ -235,7 +235,7 @@ def run(
     processes: int = 1,
     shard: Shard | None = None,
     done: Mapping[int, Done] | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run the jobs of a stream of JSON Lines: one Outcome for each, in order, as soon as it is there.
 
     Blank lines are counted and skipped, as are lines of another ``shard`` and those that are ``done``.
@@ -397,7 +397,7 @@ END = (0, b"")  # there is no line 0
 
 
 def _send(connection: Connection, task: tuple[int, bytes]) -> None:
-    """Send a job to a worker. If it has died, that is seen later: neither SIGPIPE nor an error ends us here."""
+    """Send a job to a worker. If it has died, that is seen later: neither SIGPIPE nor an error ends us."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = (
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -436,7 +436,7 @@ def _work(connection: Connection, settings: Settings) -> None:
             connection.send(run_line(number, line, settings))
 
 
-# ---- the file of records ---------------------------------------------------------------------------------------
+# ---- the file of records -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,9 +467,9 @@ class Done:
 class Records:
     """A file of records: one whole line at a time is appended, and nobody else may write it meanwhile.
 
-    With ``resume`` it is continued: ``done`` says what it holds by line, and a last line that was cut short is
-    dropped. Without, it is emptied. Raises Diagnostic (usage) where it cannot be written, or holds anything
-    else.
+    With ``resume`` it is continued: ``done`` says what it holds by line, and a last line that was cut short
+    is dropped. Without, it is emptied. Raises Diagnostic (usage) where it cannot be written, or holds
+    anything else.
     """
 
     def __init__(self, path: str, *, resume: bool = False, strict: bool = False) -> None:
@@ -562,8 +562,8 @@ def _no_records(path: str, position: int) -> Diagnostic:
 def open_records(out: str, shard: Shard, *, resume: bool, strict: bool) -> Records:
     """The file of records of this process: ``{rank}`` in ``out`` is its rank.
 
-    To resume goes by the lines of jobs, whichever rank ran them: there may be more or fewer of them now. Raises
-    Diagnostic (usage) where several processes would write one file.
+    To resume goes by the lines of jobs, whichever rank ran them: there may be more or fewer of them now.
+    Raises Diagnostic (usage) where several processes would write one file.
     """
     if shard.size > 1 and "{rank}" not in out:
         raise Diagnostic(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from typing import IO, Annotated
 
 import typer
@@ -15,7 +16,7 @@ from vjpcalc.cli.options import CheckOptions, RunOptions, output_option, takes
 from vjpcalc.diagnostics import Diagnostic, ExitStatus
 from vjpcalc.report.progress import jobs_bar
 
-RUN = "Run"
+_run = functools.partial(typer.Option, rich_help_panel="Run")
 
 
 @takes(run=RunOptions, check=CheckOptions)
@@ -23,37 +24,35 @@ def batch(
     run: RunOptions,
     check: CheckOptions,
     jobs: Annotated[str, typer.Argument(metavar="JOBS.jsonl", help="One job a line, or - (standard input).")],
+    processes: Annotated[
+        int, _run("--jobs", "-j", min=0, metavar="N", help="Worker processes; 0: one for each core.")
+    ] = 1,
+    fail_fast: Annotated[bool, _run("--fail-fast", help="Stop at the first line that fails.")] = False,
+    exit_zero: Annotated[bool, _run("--exit-zero", help="Exit with 0, not 6, where lines failed.")] = False,
     out: Annotated[
         str | None,
-        output_option("-o", "--out", metavar="FILE", help="Append each record here; {rank} is this process's."),
+        output_option(
+            "-o", "--out", metavar="FILE", help="Write the records here; {rank} is this process's."
+        ),
     ] = None,
-    resume: Annotated[
-        bool, output_option("--resume", help="Go on where the file of -o ends.")
-    ] = False,
-    processes: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, metavar="N", help="Worker processes; 0: one a core.", rich_help_panel=RUN)
-    ] = 1,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first line that fails.", rich_help_panel=RUN)
-    ] = False,
-    exit_zero: Annotated[
-        bool, typer.Option("--exit-zero", help="Exit with 0, not 6, where lines failed.", rich_help_panel=RUN)
-    ] = False,
-    quiet: Annotated[
-        bool, output_option("--quiet", "-q", help="No progress, no summary.")
-    ] = False,
+    resume: Annotated[bool, output_option("--resume", help="Go on where the file of -o ends.")] = False,
     no_color: Annotated[bool, output_option("--no-color", help="No colour.")] = False,
-    debug: Annotated[
-        bool, output_option("--debug", help="Show the traceback of an error.")
-    ] = False,
-) -> int:  # fmt: skip
+    quiet: Annotated[bool, output_option("--quiet", "-q", help="No progress, no summary.")] = False,
+    debug: Annotated[bool, output_option("--debug", help="Show the traceback of an error.")] = False,
+) -> int:
     """Run many jobs: JSON Lines in, one record a line out, in order; a bad line costs no other."""
     from vjpcalc import batch as batches
 
     settings = batches.Settings(
-        run.dtype, check.check, check.check_limit, check.strict, run.random_seed, run.max_steps, run.max_elements,
+        run.dtype,
+        check.check,
+        check.check_limit,
+        check.strict,
+        run.random_seed,
+        run.max_steps,
+        run.max_elements,
         tuple(run.use or ()),
-    )  # fmt: skip
+    )
     shard = batches.Shard.of_environment()
     if out is None and (resume or shard.size > 1):
         said = "--resume continues a file" if resume else "several processes need a file each"
@@ -66,16 +65,18 @@ def batch(
             stack.enter_context(records)
             tally.resumed({line: known.failure for line, known in records.done.items() if line in shard})
         write = print_line if records is None else records.write
-        total = batches.count_jobs(stream, shard)
-        shown = sys.stderr.isatty() and not quiet and not (records is None and sys.stdout.isatty())
-        bar = (
-            jobs_bar(total, tally.known, color=not no_color) if shown else nullcontext(lambda failures: None)
-        )
-        tell = stack.enter_context(bar)
+        tell: Callable[[int], None] = lambda failures: None  # noqa: E731
+        if sys.stderr.isatty() and not quiet and not (records is None and sys.stdout.isatty()):
+            total = batches.count_jobs(stream, shard)
+            tell = stack.enter_context(jobs_bar(total, tally.known, color=not no_color))
         outcomes = batches.run(
-            stream, settings, processes=processes or os.cpu_count() or 1, shard=shard,
-            done={} if records is None else records.done,
-        )  # fmt: skip
+            stream,
+            settings,
+            processes=processes or os.cpu_count() or 1,
+            shard=shard,
+            done=None if records is None else records.done,
+        )
+        stack.enter_context(closing(outcomes))
         for outcome in outcomes:
             write(outcome.text)
             tally.add(outcome.line, outcome.failure)

@@ -1,8 +1,8 @@
-"""``vjpcalc completion SHELL``: the script that makes a shell complete vjpcalc's words; and what it then asks for.
+"""``vjpcalc completion SHELL``: the script that makes a shell complete vjpcalc's words, and what it asks for.
 
 The script hands over the line up to the cursor, ``vjpcalc completion SHELL -- LINE``, and gets the words that
-the last one may become, a line each. Which options there are is read from the commands themselves. Neither torch
-nor NumPy is imported: a tab must not take a second.
+the last one may become, a line each. Which options there are is read from the commands themselves. Neither
+torch nor NumPy is imported: a tab must not take a second.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ _vjpcalc() {
 }
 compdef _vjpcalc vjpcalc
 """,
-    "fish": r"""# fish completion of vjpcalc: vjpcalc completion fish > ~/.config/fish/completions/vjpcalc.fish
+    "fish": r"""# fish completion of vjpcalc: vjpcalc completion fish | source
+# or, for good: vjpcalc completion fish > ~/.config/fish/completions/vjpcalc.fish
 complete -c vjpcalc -f -k -a '(vjpcalc completion fish -- (commandline -cp | string collect) 2>/dev/null)'
 """,
 }
@@ -83,7 +84,7 @@ def completion(
     return 0
 
 
-# ---- a line that is not finished -----------------------------------------------------------------------------------
+# ---- a line that is not finished -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def split(line: str) -> Typed:
 
 
 def as_bash_wants(word: str, typed: Typed, breaks: str) -> str:
-    """What bash replaces: the part after the open quote, or after the last of the characters that break words."""
+    """What bash replaces: what follows the open quote, or the last of the characters that break words."""
     if typed.open_quote is not None:
         return word[typed.open_quote :]
     start = 0
@@ -137,7 +138,7 @@ def as_bash_wants(word: str, typed: Typed, breaks: str) -> str:
     return re.sub(r"([^\w@%+=:,./~^-])", r"\\\1", word[start:])
 
 
-# ---- what may come -------------------------------------------------------------------------------------------------
+# ---- what may come -------------------------------------------------------------------------------
 
 
 def complete(typed: Typed) -> list[Candidate]:
@@ -235,7 +236,7 @@ def _argument(command: str, current: str) -> list[Candidate]:
     return _beginning(current, ((word, "") for word in fixed.get(command, ())))
 
 
-# ---- the language --------------------------------------------------------------------------------------------------
+# ---- the language --------------------------------------------------------------------------------
 
 
 def _operators() -> list[Candidate]:

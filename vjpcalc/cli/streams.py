@@ -1,4 +1,4 @@
-"""What commands do with the terminal: print a report in the format asked for, show progress, choose an exit status."""
+"""What commands do with the terminal: print a report as asked for, show progress, choose an exit status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONLY_FORMATS = ("json", "jsonl", "csv", "tsv")  # of --only
 
 
 def chosen_format(options: ReportOptions) -> str:
-    """The format asked for; by default a table on a terminal and plain text in a pipe. Raises Diagnostic (usage)."""
+    """The format asked for; if none, table on a terminal and plain in a pipe. Raises Diagnostic (usage)."""
     if options.json:
         return "json"
     if options.format is None:
@@ -59,13 +59,14 @@ def emit(
 
 
 def only_leaf(name: str, job: Job, options: ReportOptions) -> str:
-    """The leaf that ``--only`` names. Raises Diagnostic: (input) where there is none, (usage) for a format."""
+    """The leaf that ``--only`` names. Raises Diagnostic: (input) for no leaf, (usage) for a format."""
     leaves = job.leaves
     if name not in leaves:
         hint = f"the {'leaf is' if len(leaves) == 1 else 'leaves are'} {', '.join(leaves)}"
         if name in job.inputs:
             raise Diagnostic("input", f"--only: '{name}' is a constant, it has no gradient", hint=hint)
-        raise Diagnostic("input", f"--only: there is no leaf '{name}'" + did_you_mean(name, leaves), hint=hint)
+        said = f"--only: there is no leaf '{name}'" + did_you_mean(name, leaves)
+        raise Diagnostic("input", said, hint=hint)
     if options.format not in (None, *ONLY_FORMATS):
         raise Diagnostic(
             "usage",
@@ -76,7 +77,7 @@ def only_leaf(name: str, job: Job, options: ReportOptions) -> str:
 
 
 def emit_only(options: ReportOptions, result: VJP, leaf: str) -> None:
-    """Write one gradient to standard output, as a JSON array or as text; to stderr, what the check has against it."""
+    """Write one gradient to stdout, as a JSON array or as text; to stderr, what the check has against it."""
     from vjpcalc.tensors.encode import to_list
     from vjpcalc.tensors.formats import table_text
 

@@ -49,20 +49,19 @@ def columns_bar(*, color: bool = True) -> Iterator[Callable[[str, int, int], Non
 @contextmanager
 def jobs_bar(total: int | None, done: int, *, color: bool = True) -> Iterator[Callable[[int], None]]:
     """A bar for the jobs of a batch, ``done`` of which need not be run; yields ``tell(failures so far)``."""
-    from rich.progress import (
-        BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn,
-    )  # fmt: skip
+    from rich import progress
 
     from vjpcalc.report.terminal import console
 
     columns = [
-        TextColumn("batch"),
-        SpinnerColumn() if total is None else BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn() if total is None else TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}", style="red"),
+        progress.TextColumn("batch"),
+        progress.SpinnerColumn() if total is None else progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn() if total is None else progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[failed]}", style="red"),
     ]
-    with Progress(*columns, console=console(sys.stderr, color=None if color else False), transient=True) as bar:
+    on_stderr = console(sys.stderr, color=None if color else False)
+    with progress.Progress(*columns, console=on_stderr, transient=True) as bar:
         task = bar.add_task("", total=total, completed=done, failed="")
 
         def tell(failures: int) -> None:
