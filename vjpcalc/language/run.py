@@ -553,8 +553,10 @@ class Interpreter:
         if name == "not":
             return not self.truth(arguments[0])
         method = expression.method
-        if method and self.dotted(arguments[0]) in PREFIXES:
+        if method and (prefix := self.dotted(arguments[0])) in PREFIXES:
             arguments, method = arguments[1:], False
+            qualified = f"{str(prefix).rpartition('.')[2]}_{name}"
+            name = qualified if qualified in HOST else name
         positional = [self.expression(argument) for argument in arguments]
         keywords = {key: self.expression(value) for key, value in expression.keywords}
         if method and not isinstance(positional[0], Node | list | int | float):
@@ -917,7 +919,29 @@ def _int(walk: Interpreter, span: Span, x: Any) -> int:
     return int(value)
 
 
+def _linalg_norm(
+    walk: Interpreter,
+    span: Span,
+    x: Any,
+    ord: Any = None,
+    dim: Any = None,
+    keepdim: Any = False,
+    axis: Any = None,
+    keepdims: Any = False,
+) -> Any:
+    """``linalg.norm``: of a matrix, where ``ord`` says so; ``norm`` takes all elements as one vector."""
+    node, dim, keepdim = walk.tensor(x, span), axis if dim is None else dim, keepdim or keepdims
+    size = len(node.shape) if dim is None else len(dim) if isinstance(dim, tuple | list) else 1
+    if ord is None or size == 1:
+        return walk.call("vector_norm", [node, 2 if ord is None else ord, dim, keepdim], {}, span)
+    if size != 2:
+        raise Diagnostic("value", f"linalg.norm: with ord, x has 1 or 2 dimensions, not {size}",
+                         hint="dim says which one or two are meant")  # fmt: skip
+    return walk.call("matrix_norm", [node, ord, (-2, -1) if dim is None else tuple(dim), keepdim], {}, span)
+
+
 HOST: dict[str, Callable[..., Any]] = {
+    "linalg_norm": _linalg_norm,
     "numel": _numel,
     "size": _size,
     "dim": _ndim,

@@ -242,8 +242,8 @@ composed("norm(x, p: any = 2, dim: axes = None, keepdim: flag = False)", torch="
          kinks=f"p = 2 if p == 'fro' else p\n{_NORM_KINKS.format(p='p')}",
          convention="0 where the norm is 0; for inf, g shared evenly among ties",
          vjp={"x": _NORM_RULE.format(before="p = 2 if p == 'fro' else p", p="p", sign="")},
-         note="torch.norm: the elements as one vector, whatever the shape; linalg.norm(x, ord) treats a "
-              "matrix as such",
+         note="the elements as one vector, whatever the shape; linalg.norm(x, ord), so written, takes a matrix "
+              "as such",
          samples=("norm(x) | x(2,3)", "x.norm() | x(3)", "x.norm(p=1) | x(2,3)",
                   "norm(x, 'fro', dim=(0, 1)) | x(2,3)", "norm(x, 2, 1, True) | x(2,3)",
                   "norm(x, inf, 0) | x(2,3)", "norm(x, p=3) | x(4)"),
