@@ -6,9 +6,9 @@ A gradient element g is compared with (Jᵀ·v)ⱼ = Σᵢ Jᵢⱼ·vᵢ. How fa
    tolerance = eps · (2 + operators) · (|J|ᵀ·|v|)ⱼ + the differences' own error estimate.
    eps is that of the gradient's dtype: the reference always runs in float64.
 2. Where that does not hold, the program may amplify rounding (cancellation, a near-singular matrix). That is
-   measured, not guessed: torch is run again in stochastic arithmetic, every value and every cotangent moved
-   at random by one unit in the last place (CESTAC: Vignes, Mathematics and Computers in Simulation 35, 1993),
-   and the spread of the gradients, times SPREAD_FACTOR, is added to the tolerance.
+   measured, not guessed: torch and the reference are run again in stochastic arithmetic (engines/noise.py),
+   every value and every cotangent moved at random by one unit in the last place, and the spread of the
+   gradients, times SPREAD_FACTOR, is added to the tolerance.
 3. A gradient within that is right as far as can be known; if the spread leaves less than half of the digits,
    the verdict is *inconclusive: ill-conditioned*. Beyond it, a second witness (differences in place of the
    complex step) must agree that the gradient is wrong before it is called *failed*.
@@ -28,7 +28,6 @@ import torch  # noqa: TID253
 from vjpcalc.backward import VJP, Forward, Job, backward, forward
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.differentiate import (
-    EPS,
     Derivative,
     Jacobian,
     differences,
@@ -38,7 +37,8 @@ from vjpcalc.differentiate import (
     relevant_kinks,
     single_source,
 )
-from vjpcalc.engines.fuse import Replay
+from vjpcalc.engines.fuse import EPS, Replay
+from vjpcalc.engines.noise import noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.language.run import Node, Trace, run
@@ -47,7 +47,6 @@ from vjpcalc.operators.operator import numel
 METHODS = ("auto", "explicit", "probe", "forward", "off")
 
 PROBES = 8  # random directions of a probe
-NOISE_RUNS = 5  # runs in stochastic arithmetic
 SPREAD_FACTOR = 8.0  # a few runs see less than the whole spread
 DOUBT = 1e-8  # relative error estimate of the differences beyond which they cannot judge
 ASKED = 200  # elements at the most whose noise inside of operators is measured
@@ -227,7 +226,7 @@ def _witness(
     vjp: VJP, trace: Trace, leaf: str, method: str, limit: int, progress: Callable[[int, int], None] | None
 ) -> _Witness:
     if method == "forward":
-        return _Witness(_forward_jacobian(vjp, leaf, progress), "forward", None)
+        return _Witness(forward_jacobian(vjp, leaf, progress), "forward", None)
     replay = Replay(trace, leaf, trace.outputs.values())
     if method == "auto":
         method = "explicit" if explicit_cost(trace, replay) <= limit else "probe"
@@ -275,7 +274,7 @@ def _probe(trace: Trace, leaf: str, replay: Replay) -> _Witness:
     return _Witness(probed, "probe", replay, directions.reshape(PROBES, -1).T)
 
 
-def _forward_jacobian(vjp: VJP, leaf: str, progress: Callable[[int, int], None] | None) -> Jacobian:
+def forward_jacobian(vjp: VJP, leaf: str, progress: Callable[[int, int], None] | None) -> Jacobian:
     """torch's own forward mode, column by column. No independent witness: see DESIGN; kept for comparison."""
     import torch.autograd.forward_ad as forward_ad
 
@@ -346,9 +345,8 @@ class _Noise:
         job = self.vjp.job
         low: dict[str, np.ndarray] = {}
         high: dict[str, np.ndarray] = {}
-        for turn in range(NOISE_RUNS):
-            generator = torch.Generator().manual_seed(turn)
-            engine = TorchEngine(job.dtype, job.random_seed, noise=generator, forward_noise=through_values)
+        for one in noises():
+            engine = TorchEngine(job.dtype, job.random_seed, noise=one, forward_noise=through_values)
             try:
                 noisy = forward(job, engine)
                 seeds = {name: [engine.perturb(seed.clone())] for name, seed in self.vjp.seeds.items()}
@@ -502,11 +500,11 @@ def _kink_reason(
     assert found.left is not None
     assert found.right is not None
     with np.errstate(all="ignore"):
-        low, high = (found.transposed(v, side)[k] for side in (found.left, found.right))
+        low, high = (found.transposed(v, side)[k] + 0.0 for side in (found.left, found.right))
     if np.isfinite([low, high]).all():
         between = min(low, high) - 1e-6 <= own[k] <= max(low, high) + 1e-6
         where = "lies between them" if between else "does not lie between them"
-        reason += f": the slope is {low:.6g} from the left and {high:.6g} from the right; torch's {own[k]:.6g} {where}"
+        reason += f": the slope is {low:.6g} from the left and {high:.6g} from the right; torch's {own[k] + 0.0:.6g} {where}"
     return reason
 
 
@@ -532,15 +530,14 @@ def _reference_spread(witness: _Witness, v: np.ndarray, wanted: np.ndarray) -> n
     if replay is None or witness.jacobian.method != "complex step":
         return spread
     scale = relative_scale(np.asarray(replay.leaf.value))
-    runs = [np.random.default_rng(turn) for turn in range(NOISE_RUNS)]
     columns = witness.jacobian.columns
     if columns is not None:
         unit = np.where(columns >= 0, np.ravel(scale)[columns], 1.0)
-        moved = [witness.jacobian.transposed(v, replay.complex_step(scale, noise) / unit) for noise in runs]
+        moved = [witness.jacobian.transposed(v, replay.complex_step(scale, noise) / unit) for noise in noises()]
         return np.ptp(moved, axis=0)
     for k in np.flatnonzero(wanted)[:ASKED]:
         direction, factor = _direction(witness, scale, k)
-        spread[k] = np.ptp([v @ replay.complex_step(direction, noise) for noise in runs]) / factor
+        spread[k] = np.ptp([v @ replay.complex_step(direction, noise) for noise in noises()]) / factor
     return spread
 
 

@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
-from vjpcalc.engines.fuse import BranchFlip, Replay
+from vjpcalc.engines.fuse import EPS, BranchFlip, Replay
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.run import Kink, Node, Trace, with_values
 from vjpcalc.operators.operator import numel
 
-EPS = float(np.finfo(np.float64).eps)
 
 FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
 LEVELS = 14  # halvings of it at the most: down to 4e-6

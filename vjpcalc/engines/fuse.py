@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
+from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.run import Node, Trace, with_values
 
@@ -26,6 +27,7 @@ MAX_INPUTS = 60
 MAX_OPERATIONS = 200
 MAX_NESTING = 60
 
+EPS = float(np.finfo(np.float64).eps)
 STEP = (
     2.0**-300
 )  # of a complex step, relative to |x|: even its square root vanishes, and a power of 2 is exact
@@ -111,7 +113,7 @@ class Replay:
                 raise BranchFlip(None)  # a mask selected other elements
         return self._join(lambda node: values.get(node.index, node.value))
 
-    def complex_step(self, direction: np.ndarray, noise: np.random.Generator | None = None) -> np.ndarray:
+    def complex_step(self, direction: np.ndarray, noise: Noise | None = None) -> np.ndarray:
         """J·direction by a complex step, shape (m,): exact to rounding.
 
         Im f(x + ih·direction) / h with h = 2⁻³⁰⁰ (Squire and Trapp, SIAM Review 40, 1998). After each step
@@ -127,8 +129,8 @@ class Replay:
                 result.real = step.node.value
                 result.imag[np.isnan(step.node.value)] = np.nan  # sqrt(-1): a number only to a complex kernel
                 if noise is not None:
-                    result.real *= _ulps(noise, result.shape)
-                    result.imag *= _ulps(noise, result.shape)
+                    result.real *= 1 + EPS * noise(result.shape)
+                    result.imag *= 1 + EPS * noise(result.shape)
             values[step.node.index] = result
         return self._join(
             lambda node: np.imag(values[node.index]) / STEP if node.index in values else 0.0 * node.value
@@ -159,10 +161,6 @@ class Replay:
                 return np.full(step.node.shape, complex(np.nan, np.nan) if is_complex else np.nan)
         arrays = [_as_numexpr(get(node)) for node in step.inputs]
         return compiled(step.text, tuple(array.dtype.kind for array in arrays))(*arrays)
-
-
-def _ulps(noise: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return 1.0 + np.finfo(np.float64).eps * noise.integers(-1, 2, shape)
 
 
 def _as_numexpr(array: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch  # noqa: TID253 (an engine is imported only once it is needed)
 
+from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.operators.operator import Call, Operator
 
@@ -31,7 +32,7 @@ class TorchEngine:
         self,
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
-        noise: torch.Generator | None = None,
+        noise: Noise | None = None,
         forward_noise: bool = True,
     ) -> None:
         self.dtype, self.noise, self.forward_noise = dtype, noise, forward_noise
@@ -87,7 +88,8 @@ class TorchEngine:
         return tensor
 
     def _ulps(self, tensor: torch.Tensor) -> torch.Tensor:
-        signs = torch.randint(-1, 2, tensor.shape, generator=self.noise).to(tensor.dtype)
+        assert self.noise is not None
+        signs = torch.from_numpy(self.noise(tensor.shape)).to(tensor.dtype)
         noise = signs * tensor * torch.finfo(tensor.dtype).eps
         return torch.where(torch.isfinite(noise), noise, torch.zeros_like(noise))
 

@@ -473,10 +473,10 @@ composed("gaussian_nll_loss(x, target, var, full: flag = False, eps: number = 1e
          "'mean')",
          torch="nn.functional.gaussian_nll_loss(x, target, var, full, eps, reduction)",
          domain={"v": "(0, inf)"}, requires=_SHAPED,
-         ref="v = maximum(var, eps)\nv = unsqueeze(v, -1) if v.ndim < x.ndim else v\n"
+         ref="v = var + detach(maximum(var, eps) - var)\nv = unsqueeze(v, -1) if v.ndim < x.ndim else v\n"
              "l = (log(v) + (x - target) * (x - target) / v) / 2 + (log(2 * pi) / 2 if full else 0)"
              + _REDUCED,
-         kinks="var <= eps", convention="the variance's derivative ignores that it is at least eps",
+         note="as torch has it, the derivative ignores that the variance is raised to eps at least",
          vjp={"x": _H.format("x") + _GAUSS + "h * (x - target) / v",
               "target": _H.format("x") + _GAUSS + "-h * (x - target) / v",
               "var": _H.format("x") + _GAUSS
