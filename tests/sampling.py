@@ -3,8 +3,8 @@
     sample   = call "|" { name "(" sizes ")" }        "sum(x, dim=1) | x(2,3)"
     domain   = interval | "nonzero" | ""              "(0, inf)", "[-1, 1]"; "" means all numbers
 
-Numbers are multiples of 1/1024: exact in float32, simple to read in a failure, and now and then equal or 0, so that
-kinks and ties are met.
+Numbers are multiples of 1/1024: exact in float32, simple to read in a failure, and now and then equal or 0,
+so that kinks and ties are met.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Sample:
     shapes: dict[str, tuple[int, ...]]
 
     def __str__(self) -> str:
-        return f"{self.expression} | " + " ".join(f"{name}{shape}".replace(" ", "") for name, shape in self.shapes.items())
+        return f"{self.expression} | " + " ".join(
+            f"{name}{shape}".replace(" ", "") for name, shape in self.shapes.items()
+        )
 
 
 def samples(operator: Operator) -> list[Sample]:
@@ -47,7 +49,11 @@ def samples(operator: Operator) -> list[Sample]:
     if operator.samples:
         return [parse_sample(operator, text) for text in operator.samples]
     names = [parameter.name for parameter in operator.parameters]
-    if operator.kind not in ("elementwise", "composed") or len(names) != len(operator.tensors) or operator.hidden:
+    if (
+        operator.kind not in ("elementwise", "composed")
+        or len(names) != len(operator.tensors)
+        or operator.hidden
+    ):
         return []
     call = f"{operator.name}({', '.join(names)})"
     return [Sample(operator, call, dict(zip(names, shapes, strict=True))) for shapes in SHAPES[len(names)]]
@@ -80,12 +86,29 @@ def numbers(domain: str) -> st.SearchStrategy[float]:
     return (whole.filter(bool) if domain == "nonzero" else whole).map(lambda k: k / GRID)
 
 
+def domain_of(sample: Sample, name: str) -> str:
+    domain = sample.operator.domain
+    return domain if isinstance(domain, str) else domain.get(name, "")
+
+
 def inputs(sample: Sample) -> st.SearchStrategy[dict[str, np.ndarray]]:
     """The inputs of a sample, by name."""
-    domain = sample.operator.domain
     return st.fixed_dictionaries(
         {
-            name: arrays.arrays(np.float64, shape, elements=numbers(domain if isinstance(domain, str) else domain.get(name, "")))
+            name: arrays.arrays(np.float64, shape, elements=numbers(domain_of(sample, name)))
             for name, shape in sample.shapes.items()
         }
     )
+
+
+def draw(sample: Sample, number: int = 0) -> dict[str, np.ndarray]:
+    """The inputs of a sample without hypothesis: spread over the domain, and at no kink but by chance."""
+    random = np.random.default_rng(number)
+    drawn = {}
+    for name, shape in sample.shapes.items():
+        low, high = bounds(domain_of(sample, name))
+        value = random.integers(np.ceil(low * GRID), np.floor(high * GRID), shape, endpoint=True) / GRID
+        drawn[name] = (
+            np.where(value == 0, 0.5, value) if domain_of(sample, name) == "nonzero" else np.asarray(value)
+        )
+    return drawn

@@ -282,7 +282,7 @@ elementwise("atan(x)", aliases="arctan", numpy="arctan", numexpr="=", complex="n
             example="'atan(x)' x=2 -> x = 0.2")
 composed("atan2(a, b)", aliases="arctan2", kinks="(a == 0) & (b == 0)", convention="0 at (0, 0)",
          ref="steep = abs(a) > abs(b)\n"
-             "wide = atan(a / where(b == 0, 1, b)) + where(b < 0, where(signbit(a), -pi, pi), 0)\n"
+             "wide = atan(a / where(b == 0, inf, b)) + where(b < 0, where(signbit(a), -pi, pi), 0)\n"
              "where(steep, where(a < 0, -pi / 2, pi / 2) - atan(b / where(a == 0, 1, a)), wide)",
          vjp={"a": "where((a == 0) & (b == 0), 0, g * b / (a**2 + b**2))",
               "b": "where((a == 0) & (b == 0), 0, -g * a / (a**2 + b**2))"},
