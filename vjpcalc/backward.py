@@ -11,7 +11,8 @@ import torch  # noqa: TID253 (imported only once there is something to compute)
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
 from vjpcalc.engines.engine import Limits
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.language.run import Node, Trace, run
+from vjpcalc.language.run import run
+from vjpcalc.language.trace import Node, Trace
 from vjpcalc.language.syntax import Program
 from vjpcalc.operators.operator import Operator
 

@@ -41,7 +41,8 @@ from vjpcalc.engines.fuse import EPS, Replay
 from vjpcalc.engines.noise import noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.language.run import Node, Trace, run
+from vjpcalc.language.run import run
+from vjpcalc.language.trace import Node, Trace
 from vjpcalc.operators.operator import numel
 
 METHODS = ("auto", "explicit", "probe", "forward", "off")

@@ -20,7 +20,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to dif
 
 from vjpcalc.engines.fuse import EPS, BranchFlip, Replay
 from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.language.run import Kink, Node, Trace, with_values
+from vjpcalc.language.trace import Kink, Node, Trace, with_values
 from vjpcalc.operators.operator import numel
 
 

@@ -21,16 +21,15 @@ import numpy as np  # noqa: TID253 (an engine is imported only once it is needed
 
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.language.run import Node, Trace, with_values
+from vjpcalc.language.trace import Node, Trace, with_values
 
 MAX_INPUTS = 60
 MAX_OPERATIONS = 200
 MAX_NESTING = 60
 
 EPS = float(np.finfo(np.float64).eps)
-STEP = (
-    2.0**-300
-)  # of a complex step, relative to |x|: even its square root vanishes, and a power of 2 is exact
+# The complex step, relative to |x|: a power of 2 is exact, and of this one even the square root vanishes beside 1.
+STEP = 2.0**-300
 
 
 @dataclass(frozen=True, slots=True)

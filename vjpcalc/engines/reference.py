@@ -78,7 +78,7 @@ def _call_user_function(operator: Operator, values: Mapping[str, Any]) -> np.nda
     """The forward of a user's torch function, run without autograd: the one place where torch must be asked."""
     import torch
 
-    from vjpcalc.language.run import with_arrays
+    from vjpcalc.language.trace import with_arrays
 
     assert operator.function is not None
     arguments = {

@@ -7,21 +7,19 @@ leave a straight list of operators behind. Conditions that read a tensor are kep
 from __future__ import annotations
 
 import functools
-import math
-import operator as python
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, Span, count, did_you_mean
 from vjpcalc.language import syntax
+from vjpcalc.language.host import HOST, METHODS, METHODS_ONLY
+from vjpcalc.language.trace import Decision, Fields, Kink, Node, Trace, nodes_in, with_values
+from vjpcalc.language.values import CONSTANTS, SCALAR, broadcast, is_number, list_shape, spoken
 from vjpcalc.operators import operator as rows
 from vjpcalc.operators.operator import Operator, numel
 
 if TYPE_CHECKING:
     from vjpcalc.engines.engine import Engine, Limits
-
-CONSTANTS: dict[str, Any] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None}
 
 # Prefixes that an expression pasted from PyTorch, NumPy or JAX code may carry: accepted and dropped.
 PREFIXES = frozenset(
@@ -30,154 +28,6 @@ PREFIXES = frozenset(
     np np.linalg numpy numpy.linalg jnp jnp.linalg jax jax.numpy jax.nn jax.lax scipy.special special math
     """.split()  # noqa: SIM905 (it reads better)
 )
-
-
-# ---- the trace ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
-    """One tensor: an input (``operator`` is None) or an operator applied to other nodes.
-
-    ``arguments`` are the row's parameters by name, with Nodes, Python numbers and options as values.
-    """
-
-    index: int
-    operator: Operator | None
-    arguments: Mapping[str, Any]
-    value: Any
-    span: Span | None = None
-    name: str | None = None
-    iterations: tuple[int, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.value.shape)
-
-    @property
-    def inputs(self) -> tuple[Node, ...]:
-        """The nodes among the arguments, in order; one that stands twice is there twice."""
-        return tuple(nodes_in(tuple(self.arguments.values())))
-
-    def __repr__(self) -> str:
-        return f"<{self.name or (self.operator.name if self.operator else 'tensor')} {self.shape}>"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fields:
-    """A named tuple of nodes, such as the (values, indices) of ``sort``."""
-
-    operator: str
-    items: Mapping[str, Node]
-
-    def __repr__(self) -> str:
-        return (
-            f"the pair ({', '.join(self.items)})"
-            if len(self.items) == 2
-            else f"the tuple ({', '.join(self.items)})"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A condition on the value of a tensor, and how it came out."""
-
-    node: Node
-    taken: Any
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Kink:
-    """An operator at a point where it is not differentiable: ``mask`` is true at the elements in question."""
-
-    operator: Operator
-    mask: Any
-    inputs: tuple[Node, ...]
-    span: Span | None
-
-
-@dataclass(slots=True)
-class Trace:
-    """Everything that one run of a program did, in order."""
-
-    source: Source
-    nodes: list[Node] = field(default_factory=list)
-    decisions: list[Decision] = field(default_factory=list)
-    kinks: list[Kink] = field(default_factory=list)
-    labels: dict[int, str] = field(default_factory=dict)  # node index → the first name it was assigned to
-    inputs: dict[str, Node] = field(default_factory=dict)
-    names: dict[str, Any] = field(default_factory=dict)  # every name's value at the end
-    outputs: dict[str, Node] = field(default_factory=dict)
-
-
-def nodes_in(value: Any) -> Iterator[Node]:
-    """Every Node in a value: itself, or inside of lists, tuples and slices."""
-    if isinstance(value, Node):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from nodes_in(item)
-
-
-def with_values(value: Any, get: Callable[[Node], Any]) -> Any:
-    """The same value with ``get(node)`` in place of each Node."""
-    if isinstance(value, Node):
-        return get(value)
-    if isinstance(value, tuple):
-        return tuple(with_values(item, get) for item in value)
-    if isinstance(value, list):
-        return [with_values(item, get) for item in value]
-    return value
-
-
-def with_arrays(value: Any, convert: Callable[[Any], Any]) -> Any:
-    """The same value with each array in it converted."""
-    if hasattr(value, "shape"):
-        return convert(value)
-    if isinstance(value, tuple | list):
-        return type(value)(with_arrays(item, convert) for item in value)
-    return value
-
-
-# ---- Python numbers ----------------------------------------------------------------------------------------
-
-
-def _power(a: Any, b: Any) -> Any:
-    if isinstance(a, int) and isinstance(b, int) and b > 0 and a.bit_length() * b > 2 * syntax.MAX_BITS:
-        raise OverflowError
-    return a**b
-
-
-# What signs do to two Python numbers: no tensor, no engine.
-SCALAR: dict[str, Callable[..., Any]] = {
-    "add": python.add,
-    "sub": python.sub,
-    "mul": python.mul,
-    "div": python.truediv,
-    "floor_divide": python.floordiv,
-    "remainder": python.mod,
-    "pow": _power,
-    "neg": python.neg,
-    "positive": python.pos,
-    "lt": python.lt,
-    "le": python.le,
-    "gt": python.gt,
-    "ge": python.ge,
-    "eq": python.eq,
-    "ne": python.ne,
-    "logical_and": python.and_,
-    "logical_or": python.or_,
-    "logical_xor": python.xor,
-    "abs": abs,
-    "min": min,
-    "max": max,
-}
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
-
 
 # Signs that take masks only: in Python they are bitwise, and what people mean by them differs.
 MASK_SIGNS = ("&", "|", "^", "~")
@@ -189,9 +39,6 @@ class _Break(Exception):  # noqa: N818 (a jump, not an error)
 
 class _Continue(Exception):  # noqa: N818
     pass
-
-
-# ---- the interpreter ---------------------------------------------------------------------------------------
 
 
 def run(
@@ -823,48 +670,6 @@ def _only_expression(text: str) -> syntax.Expression:
     return statement.value
 
 
-def list_shape(value: Any, span: Span | None = None) -> tuple[int, ...]:
-    """The shape of a nested list of numbers. Raises Diagnostic where it is ragged or holds anything else."""
-    if is_number(value):
-        return ()
-    if not isinstance(value, list | tuple):
-        raise Diagnostic("type", f"a list of numbers holds {value!r}", span=span)
-    shapes = [list_shape(item, span) for item in value]
-    for position, shape in enumerate(shapes):
-        if shape != shapes[0]:
-            raise Diagnostic(
-                "value",
-                f"a ragged list: item 0 has shape {shapes[0]}, item {position} has shape {shape}",
-                span=span,
-                hint="all rows of a tensor have one length",
-            )
-    return (len(value), *(shapes[0] if shapes else ()))
-
-
-def broadcast(shapes: Sequence[Sequence[int]], operator: Operator) -> tuple[int, ...]:
-    """The common shape of elementwise operands. Raises Diagnostic (shape) where there is none."""
-    result: list[int] = [1] * max(map(len, shapes))
-    for shape in shapes:
-        for position, size in enumerate(reversed(shape), 1):
-            if size != 1:
-                if result[-position] not in (1, size):
-                    said = " and ".join(str(tuple(s)) for s in shapes)
-                    raise Diagnostic(
-                        "shape",
-                        f"{spoken(operator)}: the shapes {said} do not broadcast",
-                        hint="sizes are compared from the right: each pair must be equal, or one of them 1",
-                    )
-                result[-position] = size
-    return tuple(result)
-
-
-def spoken(operator: Operator) -> str:
-    """An operator in a message: ``'@' (matmul)``, ``softmax``, ``the index``."""
-    if operator.name == "getitem":
-        return "the index"
-    return f"'{operator.infix}' ({operator.name})" if operator.infix else operator.name
-
-
 def _engine_error(
     operator: Operator, arguments: Mapping[str, Any], error: Exception, expression: syntax.Apply | None
 ) -> Diagnostic:
@@ -873,82 +678,3 @@ def _engine_error(
     reason = str(error).strip().split("\n")[0]
     tensor = "the shape" if len(shapes) == 1 else "the shapes"
     return Diagnostic("shape", f"{spoken(operator)} does not fit {tensor} {said}", hint=reason or None)
-
-
-# ---- what the interpreter does itself: it concerns Python values, not tensors ------------------------------
-
-
-def _numel(walk: Interpreter, span: Span, x: Any) -> int:
-    return numel(walk.tensor(x, span).shape)
-
-
-def _size(walk: Interpreter, span: Span, x: Any, dim: int | None = None) -> Any:
-    shape = walk.tensor(x, span).shape
-    if dim is None:
-        return shape
-    if not isinstance(dim, int) or not -len(shape) <= dim < len(shape):
-        raise Diagnostic("value", f"size: dimension {dim} is out of range for the shape {shape}")
-    return shape[dim]
-
-
-def _ndim(walk: Interpreter, span: Span, x: Any) -> int:
-    return len(walk.tensor(x, span).shape)
-
-
-def _len(walk: Interpreter, span: Span, x: Any) -> int:
-    if isinstance(x, Node):
-        if not x.shape:
-            raise Diagnostic("type", "a tensor without dimensions has no length")
-        return x.shape[0]
-    if isinstance(x, list | tuple):
-        return len(x)
-    raise Diagnostic("type", "only a tensor or a list has a length")
-
-
-def _item(walk: Interpreter, span: Span, x: Any) -> Any:
-    node = walk.tensor(x, span)
-    if numel(node.shape) != 1:
-        raise Diagnostic("type", f"item needs one element, and this has {numel(node.shape)}")
-    return walk.decide(node, span)
-
-
-def _int(walk: Interpreter, span: Span, x: Any) -> int:
-    value = x if is_number(x) else _item(walk, span, x)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Diagnostic("value", f"int: {value} has no whole number")
-    return int(value)
-
-
-def _linalg_norm(
-    walk: Interpreter,
-    span: Span,
-    x: Any,
-    ord: Any = None,
-    dim: Any = None,
-    keepdim: Any = False,
-    axis: Any = None,
-    keepdims: Any = False,
-) -> Any:
-    """``linalg.norm``: of a matrix, where ``ord`` says so; ``norm`` takes all elements as one vector."""
-    node, dim, keepdim = walk.tensor(x, span), axis if dim is None else dim, keepdim or keepdims
-    size = len(node.shape) if dim is None else len(dim) if isinstance(dim, tuple | list) else 1
-    if ord is None or size == 1:
-        return walk.call("vector_norm", [node, 2 if ord is None else ord, dim, keepdim], {}, span)
-    if size != 2:
-        raise Diagnostic("value", f"linalg.norm: with ord, x has 1 or 2 dimensions, not {size}",
-                         hint="dim says which one or two are meant")  # fmt: skip
-    return walk.call("matrix_norm", [node, ord, (-2, -1) if dim is None else tuple(dim), keepdim], {}, span)
-
-
-HOST: dict[str, Callable[..., Any]] = {
-    "linalg_norm": _linalg_norm,
-    "numel": _numel,
-    "size": _size,
-    "dim": _ndim,
-    "ndim": _ndim,
-    "len": _len,
-    "item": _item,
-    "int": _int,
-}
-METHODS_ONLY = frozenset({"item", "dim", "ndim"})
-METHODS = frozenset(HOST)

@@ -507,7 +507,8 @@ class _Parser:
             return Items(tuple(self.index(item) for item in node.elts), False, self.span(node))
         if isinstance(node, ast.Slice):
             lower, upper, step = (
-                None if part is None else self.expression(part) for part in (node.lower, node.upper, node.step)
+                None if part is None else self.expression(part)
+                for part in (node.lower, node.upper, node.step)
             )
             return Slice(lower, upper, step, self.span(node))
         return self.expression(node)

@@ -155,13 +155,9 @@ class Operator:
     note: str = ""
     formula: str = ""
     source: str = ""
-    example: str = ""  # "tanh(x) x=0.5 -> x = 0.7864477": a command's arguments and the gradients it prints
-    samples: tuple[
-        str, ...
-    ] = ()  # "sum(x, dim=1) | x(2,3)": calls for the tests, inputs drawn from the domain
-    accuracy: float = (
-        0.0  # relative, of torch's own derivative, where it is worse than its dtype's: as measured
-    )
+    example: str = ""  # "tanh(x) x=0.5 -> x = 0.7864477": a command's arguments, and the gradients it prints
+    samples: tuple[str, ...] = ()  # "sum(x, dim=1) | x(2,3)": calls for the tests, inputs from the domain
+    accuracy: float = 0.0  # of torch's own derivative, relative, where it is worse than its dtype's; measured
     size: str = ""  # elements of the result, where it can be far larger than the inputs
     frozen: bool = False  # no gradient flows through: the result is a constant
     hidden: bool = False  # a part of another row: reached by that row, not by name

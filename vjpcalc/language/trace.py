@@ -1,0 +1,115 @@
+"""What a run leaves behind: the Trace, a straight list of Nodes. Loops and branches are gone from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vjpcalc.diagnostics import Source, Span
+from vjpcalc.operators.operator import Operator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One tensor: an input (``operator`` is None) or an operator applied to other nodes.
+
+    ``arguments`` are the row's parameters by name, with Nodes, Python numbers and options as values.
+    """
+
+    index: int
+    operator: Operator | None
+    arguments: Mapping[str, Any]
+    value: Any
+    span: Span | None = None
+    name: str | None = None
+    iterations: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.value.shape)
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The nodes among the arguments, in order; one that stands twice is there twice."""
+        return tuple(nodes_in(tuple(self.arguments.values())))
+
+    def __repr__(self) -> str:
+        return f"<{self.name or (self.operator.name if self.operator else 'tensor')} {self.shape}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fields:
+    """A named tuple of nodes, such as the (values, indices) of ``sort``."""
+
+    operator: str
+    items: Mapping[str, Node]
+
+    def __repr__(self) -> str:
+        return (
+            f"the pair ({', '.join(self.items)})"
+            if len(self.items) == 2
+            else f"the tuple ({', '.join(self.items)})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A condition on the value of a tensor, and how it came out."""
+
+    node: Node
+    taken: Any
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Kink:
+    """An operator at a point where it is not differentiable: ``mask`` is true at the elements in question."""
+
+    operator: Operator
+    mask: Any
+    inputs: tuple[Node, ...]
+    span: Span | None
+
+
+@dataclass(slots=True)
+class Trace:
+    """Everything that one run of a program did, in order."""
+
+    source: Source
+    nodes: list[Node] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    kinks: list[Kink] = field(default_factory=list)
+    labels: dict[int, str] = field(default_factory=dict)  # node index → the first name it was assigned to
+    inputs: dict[str, Node] = field(default_factory=dict)
+    names: dict[str, Any] = field(default_factory=dict)  # every name's value at the end
+    outputs: dict[str, Node] = field(default_factory=dict)
+
+
+def nodes_in(value: Any) -> Iterator[Node]:
+    """Every Node in a value: itself, or inside of lists, tuples and slices."""
+    if isinstance(value, Node):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from nodes_in(item)
+
+
+def with_values(value: Any, get: Callable[[Node], Any]) -> Any:
+    """The same value with ``get(node)`` in place of each Node."""
+    if isinstance(value, Node):
+        return get(value)
+    if isinstance(value, tuple):
+        return tuple(with_values(item, get) for item in value)
+    if isinstance(value, list):
+        return [with_values(item, get) for item in value]
+    return value
+
+
+def with_arrays(value: Any, convert: Callable[[Any], Any]) -> Any:
+    """The same value with each array in it converted."""
+    if hasattr(value, "shape"):
+        return convert(value)
+    if isinstance(value, tuple | list):
+        return type(value)(with_arrays(item, convert) for item in value)
+    return value
