@@ -611,7 +611,7 @@ class Tally:
     def summary(self) -> str:
         """``10,000 jobs in 12.5 s (800 a second): 9,900 done, 100 errors (lines 3, 17, …)``."""
         seconds = time.monotonic() - self.started
-        rate = f" ({self.ran / seconds:,.0f} a second)" if self.ran > 1 else ""
+        rate = f" ({self.ran / seconds:,.0f} a second)" if self.ran >= SHOWN else ""
         before = f", {self.known:,} before" if self.known else ""
         kinds = {"error": "error", "check": "failed check"}
         said = [f"{self.ran + self.known - len(self.failed):,} done"]
