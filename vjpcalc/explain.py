@@ -36,7 +36,8 @@ from vjpcalc.engines.engine import Limits
 from vjpcalc.engines.fuse import Replay
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.language.run import Interpreter, Node, Trace, nodes_in, with_values
+from vjpcalc.language.run import Interpreter
+from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.operators.operator import Operator, numel
 from vjpcalc.rules import evaluate_rule, has_rule, sum_to
 from vjpcalc.simplify import simplified

@@ -5,7 +5,6 @@ A first word that is no command is an expression, and the command is ``vjp``.
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,8 +16,11 @@ from vjpcalc import __version__
 from vjpcalc.cli.batch import batch
 from vjpcalc.cli.completion import completion
 from vjpcalc.cli.explain import explain
+from vjpcalc.cli.graph import graph
+from vjpcalc.cli.jacobian import jacobian
 from vjpcalc.cli.ops import ops
 from vjpcalc.cli.schema import schema
+from vjpcalc.cli.streams import given_command, quoted
 from vjpcalc.cli.vjp import vjp
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
 
@@ -55,7 +57,9 @@ app.command(
     rich_help_panel="Commands",
     epilog="For example:  [bold]vjpcalc 'a @ b' a='[[0,0],[2,2]]' b='[[1,2],[1,2]]' --seed '[[1,2],[3,4]]'[/bold]",
 )(vjp)
+app.command("jacobian", rich_help_panel="Commands")(jacobian)
 app.command("explain", rich_help_panel="Commands")(explain)
+app.command("graph", rich_help_panel="Commands")(graph)
 app.command("batch", rich_help_panel="Commands")(batch)
 app.command("ops", rich_help_panel="Commands")(ops)
 app.command("schema", rich_help_panel="Commands")(schema)
@@ -66,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status; raises nothing."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    given_command.set(given)
     try:
         return _run(given)
     except Diagnostic as diagnostic:
@@ -196,12 +201,4 @@ def corrected_command(given: Sequence[str], arguments: Sequence[str]) -> str:
         if word.startswith(f"{option}=") and (name is None or word.startswith(f"{option}={name}=")):
             continue
         kept.append(word)
-    return "vjpcalc " + " ".join(map(_quote, [*kept, option, value]))
-
-
-def _quote(word: str) -> str:
-    """A word as people quote it: ``a='[1, 2]'`` rather than ``'a=[1, 2]'``."""
-    name, equals, value = word.partition("=")
-    if equals and name.replace(":", "").isidentifier():
-        return f"{name}={shlex.quote(value)}"
-    return shlex.quote(word)
+    return "vjpcalc " + " ".join(map(quoted, [*kept, option, value]))

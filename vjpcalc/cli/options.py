@@ -89,6 +89,8 @@ class ReportOptions:
     ] = None
     json: Annotated[bool, output_option("--json", help="The same as --format json.")] = False
     precision: Annotated[int, output_option(metavar="N", min=1, max=17, help="Significant digits shown.")] = 6
+    svg: Annotated[str | None, output_option(metavar="FILE", help="Save the report as a picture.")] = None
+    html: Annotated[str | None, output_option(metavar="FILE", help="Save the report as a page.")] = None
     no_color: Annotated[bool, output_option("--no-color", help="No colour.")] = False
     quiet: Annotated[bool, output_option("--quiet", "-q", help="No report.")] = False
     debug: Annotated[bool, output_option("--debug", help="Show the traceback of an error.")] = False

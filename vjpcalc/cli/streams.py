@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.cli.options import ReportOptions
@@ -16,33 +18,44 @@ if TYPE_CHECKING:
     from vjpcalc.report.document import Block
 
 FORMATS = ("table", "plain", "json", "jsonl")
+given_command: ContextVar[Sequence[str]] = ContextVar("given_command", default=())  # what was typed
 ONLY_FORMATS = ("json", "jsonl", "csv", "tsv")  # of --only
 
 
-def chosen_format(options: ReportOptions) -> str:
+def chosen_format(options: ReportOptions, also: Iterable[str] = ()) -> str:
     """The format asked for; if none, table on a terminal and plain in a pipe. Raises Diagnostic (usage)."""
+    known = (*FORMATS, *also)
     if options.json:
         return "json"
     if options.format is None:
         forced = os.environ.get("FORCE_COLOR", "") not in ("", "0")
         return "table" if sys.stdout.isatty() or forced else "plain"
-    if options.format not in FORMATS:
+    if options.format not in known:
         raise Diagnostic(
             "usage",
-            f"unknown format '{options.format}'" + did_you_mean(options.format, FORMATS),
-            hint="it is one of " + ", ".join(FORMATS),
+            f"unknown format '{options.format}'" + did_you_mean(options.format, known),
+            hint="it is one of " + ", ".join(known),
         )
     return options.format
 
 
 def emit(
-    options: ReportOptions, document: Callable[[], Any], report: Callable[[int | None], Sequence[Block]]
+    options: ReportOptions,
+    document: Callable[[], Any],
+    report: Callable[[int | None], Sequence[Block]],
+    texts: Mapping[str, Callable[[], str]] | None = None,
 ) -> None:
-    """Write a result to standard output: ``document()`` as JSON, or ``report(width)`` for people."""
-    form = chosen_format(options)
+    """Write a result to standard output: ``document()`` as JSON, or ``report(width)`` for people.
+
+    ``texts`` are formats that only this result has. With --svg and --html the report is saved as well.
+    """
+    form = chosen_format(options, texts or ())
+    save_pictures(options, report)
     if options.quiet:
         return
-    if form in ("json", "jsonl"):
+    if texts is not None and form in texts:
+        sys.stdout.write(texts[form]())
+    elif form in ("json", "jsonl"):
         from vjpcalc.report.json import dumps, pretty
 
         sys.stdout.write((pretty if form == "json" else dumps)(document()) + "\n")
@@ -56,6 +69,42 @@ def emit(
         terminal = console(sys.stdout, color=False if options.no_color else None)
         show(report(terminal.width), terminal)
     sys.stdout.flush()
+
+
+def save_pictures(options: ReportOptions, report: Callable[[int | None], Sequence[Block]]) -> None:
+    """Save the report, below the command that makes it, to the files of --svg and --html."""
+    if options.svg is None and options.html is None:
+        return
+    from vjpcalc.report import pictures
+    from vjpcalc.tensors.formats import save
+
+    command = typed(given_command.get())
+    if options.svg is not None:
+        save(options.svg, pictures.svg(report, command).encode())
+    if options.html is not None:
+        save(options.html, pictures.html(report, command).encode())
+
+
+def typed(words: Sequence[str]) -> str:
+    """A command as people type it, without the options that save a picture of it."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip or word.startswith(("--svg=", "--html=")):
+            skip = False
+        elif word in ("--svg", "--html"):
+            skip = True
+        elif word not in ("-q", "--quiet"):
+            kept.append(quoted(word))
+    return " ".join(["vjpcalc", *kept])
+
+
+def quoted(word: str) -> str:
+    """A word as people quote it: ``a='[1, 2]'`` rather than ``'a=[1, 2]'``."""
+    name, equals, value = word.partition("=")
+    if equals and name.replace(":", "").isidentifier():
+        return f"{name}={shlex.quote(value)}"
+    return shlex.quote(word)
 
 
 def only_leaf(name: str, job: Job, options: ReportOptions) -> str:

@@ -6,8 +6,10 @@ A Text carries a role instead of a colour; the formatters know what a role looks
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vjpcalc.language.source import width
 
@@ -41,12 +43,37 @@ class Table:
     rules: int = 1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Heat:
+    """A matrix as cells coloured on a diverging scale around 0; ``scale`` is the size that has the full
+    colour.
+
+    ``values`` is a NumPy array (m, n), ``rows`` and ``columns`` are labels. ``texts`` are written into the
+    cells; without them a cell is small, its sign and its tenths of ``scale`` stand for the colour where
+    there is none, and a matrix that is too large is pooled.
+    """
+
+    values: Any
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    scale: float
+    texts: tuple[tuple[str, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A line and what hangs from it."""
+
+    parts: Rich
+    children: tuple[Tree, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Blank:
     """An empty line."""
 
 
-Block = Line | Table | Blank
+Block = Line | Table | Heat | Tree | Blank
 Report = Sequence[Block]
 
 
@@ -63,6 +90,54 @@ def texts(cell: Cell) -> Rich:
 
 def plain_text(cell: Cell) -> str:
     return "".join(part.text for part in texts(cell))
+
+
+def symbol(value: float, scale: float) -> str:
+    """A cell without colour: its sign and its tenths of ``scale``, ``·`` for 0, ``?`` where it is not
+    finite.
+    """
+    if value == 0:
+        return "·"
+    if not math.isfinite(value):
+        return "?"
+    tenths = min(int(10 * abs(value) / scale), 9) if scale > 0 else 0
+    return ("+" if value > 0 else "-") + (str(tenths) if tenths else "")
+
+
+GRID = 40  # rows and columns of a heatmap
+
+
+def pooled(heat: Heat, most_columns: int = GRID) -> tuple[Heat, str]:
+    """A heatmap of a size that can be seen, each cell the largest in size of a block; and what to say of
+    that.
+    """
+    import numpy as np
+
+    m, n = heat.values.shape
+    high, wide = math.ceil(m / GRID), math.ceil(n / max(min(most_columns, GRID), 1))
+    if high * wide == 1:
+        return heat, ""
+    size = np.nan_to_num(np.abs(heat.values), nan=np.inf)
+    values = np.zeros((math.ceil(m / high), math.ceil(n / wide)))
+    for i, j in np.ndindex(*values.shape):
+        block = np.s_[i * high : (i + 1) * high, j * wide : (j + 1) * wide]
+        values[i, j] = heat.values[block].flat[int(np.argmax(size[block]))]
+    said = f"each cell stands for {high}×{wide} entries and shows the one that is largest in size"
+    return Heat(values, heat.rows[::high], heat.columns[::wide], heat.scale), said
+
+
+def heat_header(block: Heat, cell: int) -> str:
+    """The first and the last column's label over cells that are ``cell`` wide."""
+    first, last = block.columns[0], block.columns[-1]
+    room = cell * len(block.columns)
+    if len(block.columns) == 1 or len(first) + len(last) + 3 > room:
+        return first if len(block.columns) == 1 else f"{first} … {last}"
+    return first + " " * (room - len(first) - len(last)) + last
+
+
+def heat_legend(block: Heat) -> str:
+    """What the symbols mean."""
+    return f"sign and tenths of the largest size, {block.scale:.6g}; + or - alone: below a tenth; ·: 0"
 
 
 def merged(parts: Sequence[str]) -> str:

@@ -13,8 +13,8 @@ import numpy as np  # noqa: TID253 (imported only once there is a walk to show)
 
 from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
 from vjpcalc.explain import Arithmetic, Explanation, Handed, Step, names_in, operator_of, torch_nodes
-from vjpcalc.language.run import Node
 from vjpcalc.language.source import width as columns
+from vjpcalc.language.trace import Node
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, beside, line, merged
 from vjpcalc.report.vjp import MARK, ROLE, check_lines, expression_lines, gradient_table

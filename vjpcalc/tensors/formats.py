@@ -494,6 +494,23 @@ def write(path: str | os.PathLike[str], arrays: Arrays) -> None:
         raise Diagnostic("input", f"'{path}' cannot be written: {_reason(error)}") from None
 
 
+def save(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file that holds no tensors (a picture, a text): whole or not at all. Raises Diagnostic (usage)."""
+    path = Path(path)
+    if path.is_dir():
+        raise Diagnostic("usage", f"'{path}' cannot be written: it is a folder")
+    if not path.parent.is_dir():
+        raise Diagnostic("usage", f"'{path}' cannot be written: there is no folder '{path.parent}'")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)  # a pipe or a device
+        else:
+            with replacing(os.path.realpath(path)) as stream:
+                stream.write(content)
+    except OSError as error:
+        raise Diagnostic("usage", f"'{path}' cannot be written: {_reason(error)}") from None
+
+
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[IO[bytes]]:
     """A stream into a temporary file that becomes ``path`` at the end, and is deleted on any error."""

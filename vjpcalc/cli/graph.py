@@ -1,0 +1,93 @@
+"""``vjpcalc graph EXPR …``: the autograd graph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from vjpcalc.cli.options import JobOptions, ReportOptions, make_job, output_option, takes
+from vjpcalc.cli.streams import emit
+from vjpcalc.diagnostics import Diagnostic, did_you_mean
+
+if TYPE_CHECKING:
+    from vjpcalc.report.graph import Graph
+
+ENDINGS = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".json": "json"}
+DRAWN = (".svg", ".png", ".pdf")  # by Graphviz
+
+
+@takes(job=JobOptions, report=ReportOptions)
+def graph(
+    job: JobOptions,
+    report: ReportOptions,
+    out: Annotated[
+        str | None,
+        output_option("-o", "--out", metavar="FILE", help=f"Draw it: {' '.join((*DRAWN, *ENDINGS))}."),
+    ] = None,
+) -> int:
+    """Show the autograd graph: a tree, or --format dot, mermaid or json."""
+    made = make_job(job, seeded=False)
+    ending = None if out is None else _ending(out)
+
+    from vjpcalc.backward import forward
+    from vjpcalc.report import graph as drawing
+
+    found = drawing.Graph.of(forward(made).trace)
+    if out is not None and ending is not None:
+        from vjpcalc.tensors.formats import save
+
+        save(out, _file(found, ending))
+        return 0
+    emit(
+        report,
+        lambda: drawing.graph_document(found),
+        lambda width: drawing.graph_report(found),
+        {"dot": lambda: drawing.dot(found), "mermaid": lambda: drawing.mermaid(found)},
+    )
+    return 0
+
+
+def _ending(path: str) -> str:
+    """The ending of a file that can be drawn. Raises Diagnostic before anything is computed."""
+    import shutil
+
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in (*DRAWN, *ENDINGS):
+        raise Diagnostic(
+            "usage",
+            f"'{path}' is no drawing that is known" + did_you_mean(ending, (*DRAWN, *ENDINGS)),
+            hint="the ending says what it is: " + " ".join((*DRAWN, *ENDINGS)),
+        )
+    if ending in DRAWN and shutil.which("dot") is None:
+        raise Diagnostic(
+            "usage",
+            f"drawing '{path}' needs Graphviz, and its program 'dot' is not installed",
+            hint="install graphviz with the system's package manager, or write the text: -o graph.dot",
+        )
+    return ending
+
+
+def _file(found: Graph, ending: str) -> bytes:
+    """The contents of a file with that ending."""
+    from vjpcalc.report import graph as drawing
+    from vjpcalc.report.json import pretty
+
+    makers: dict[str, Callable[[Graph], Any]] = {"dot": drawing.dot, "mermaid": drawing.mermaid}
+    if ending == ".json":
+        return (pretty(drawing.graph_document(found)) + "\n").encode()
+    if ending in ENDINGS:
+        return makers[ENDINGS[ending]](found).encode()
+    return _drawn(drawing.dot(found), ending.removeprefix("."))
+
+
+def _drawn(text: str, form: str) -> bytes:
+    import subprocess
+
+    ran = subprocess.run(["dot", f"-T{form}"], input=text.encode(), capture_output=True, check=False)
+    if ran.returncode != 0:
+        said = ran.stderr.decode(errors="replace").strip().split("\n")[0]
+        raise Diagnostic(
+            "internal", f"Graphviz could not draw the graph: {said}", hint="-o graph.dot writes its text"
+        )
+    return ran.stdout

@@ -1,0 +1,48 @@
+"""``vjpcalc jacobian EXPR …``: the explicit Jacobian of each leaf."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from vjpcalc.cli.options import JobOptions, ReportOptions, make_job, output_option, takes
+from vjpcalc.cli.streams import emit, progress
+
+
+@takes(job=JobOptions, report=ReportOptions)
+def jacobian(
+    job: JobOptions,
+    report: ReportOptions,
+    by: Annotated[
+        str,
+        output_option(
+            metavar="WAYS", help="backward, forward, numeric: the first is shown, others compared."
+        ),
+    ] = "numeric,backward",
+    out: Annotated[
+        str | None,
+        output_option("-o", "--out", metavar="FILE", help="Write the matrices, by the file's ending."),
+    ] = None,
+) -> int:
+    """Show the explicit Jacobian of each leaf: numbers, or a heatmap; its rank, its structure."""
+    made = make_job(job, seeded=False)
+    if out is not None:
+        from vjpcalc.tensors.formats import check_target
+
+        check_target(out, made.leaves)  # before a long computation
+
+    from vjpcalc.explicit import jacobians, parse_ways
+    from vjpcalc.report.jacobian import jacobian_report
+
+    ways = parse_ways(by)
+    with progress(report) as tell:
+        found = jacobians(made, ways, tell)
+    if out is not None:
+        from vjpcalc.tensors.formats import write
+
+        write(out, {name: leaf.matrix for name, leaf in found.leaves.items()})
+    emit(
+        report,
+        found.to_dict,
+        lambda width: jacobian_report(found, precision=report.precision, width=width),
+    )
+    return 0

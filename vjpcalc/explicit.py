@@ -1,0 +1,295 @@
+"""The explicit Jacobian of each leaf, made in up to three ways, with its rank and the structure found in it.
+
+numeric    the reference engine's forward values differentiated: no derivative rule is involved
+backward   torch, row by row: one backward for each element of the output
+forward    torch's forward mode, column by column
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
+import torch  # noqa: TID253
+
+from vjpcalc.backward import FORMAT_VERSION, VJP, Job, forward
+from vjpcalc.check import as_float64, forward_jacobian, reference_trace
+from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
+from vjpcalc.differentiate import jacobian
+from vjpcalc.explain import element_names
+
+WAYS = ("numeric", "backward", "forward")
+RANKED = 4_000_000  # entries up to which the rank is determined
+NAMED = 6  # elements that are called by their names
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Explicit:
+    """∂outputs/∂leaf, the ``matrix`` of shape (m, n); ``outputs`` (m) and ``elements`` (n) name its rows
+    and columns.
+
+    ``rank`` is None where an entry is not finite, or where there are too many. ``structure`` is in words.
+    ``differences`` holds for each other way the largest difference, and ``places`` where it is.
+    """
+
+    leaf: str
+    by: str
+    matrix: np.ndarray
+    outputs: tuple[str, ...]
+    elements: tuple[str, ...]
+    rank: int | None
+    structure: tuple[str, ...]
+    differences: Mapping[str, float]
+    places: Mapping[str, str]
+    method: str = ""
+    kinks: tuple[str, ...] = ()  # leaf elements at which the derivatives from the two sides differ
+
+
+@dataclass(frozen=True, eq=False)
+class Jacobians:
+    """The explicit Jacobian of every leaf of a job."""
+
+    vjp: VJP
+    leaves: Mapping[str, Explicit]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document."""
+        from vjpcalc.tensors.encode import encode_number, to_record
+
+        return {
+            "format_version": FORMAT_VERSION,
+            "expression": self.vjp.expression,
+            "outputs": {name: to_record(value) for name, value in self.vjp.outputs.items()},
+            "jacobians": {name: to_record(leaf.matrix) for name, leaf in self.leaves.items()},
+            "by": next(iter(self.leaves.values())).by,
+            "findings": {
+                name: {
+                    "rank": leaf.rank,
+                    "structure": list(leaf.structure),
+                    "differences": {way: encode_number(value) for way, value in leaf.differences.items()},
+                }
+                for name, leaf in self.leaves.items()
+            },
+        }
+
+
+def parse_ways(text: str) -> tuple[str, ...]:
+    """The ways in ``numeric,backward``: the first is shown, the others are compared with it. Raises
+    Diagnostic.
+    """
+    ways = tuple(dict.fromkeys(way.strip() for way in text.split(",") if way.strip()))
+    for way in ways:
+        if way not in WAYS:
+            raise Diagnostic(
+                "usage",
+                f"--by: unknown way '{way}'" + did_you_mean(way, WAYS),
+                hint="one or more of " + ", ".join(WAYS),
+            )
+    if not ways:
+        raise Diagnostic("usage", "--by: a way is missing", hint="one or more of " + ", ".join(WAYS))
+    return ways
+
+
+def jacobians(
+    job: Job, ways: Sequence[str] = ("numeric", "backward"), progress: Progress | None = None
+) -> Jacobians:
+    """The Jacobian of each leaf by the first of ``ways``, and how far the others are from it. Raises
+    Diagnostic.
+    """
+    run = forward(job)
+    outputs = {name: node.value.detach() for name, node in run.trace.outputs.items()}
+    vjp = VJP(job.program.text, outputs, {}, {}, 0, (), job=job, trace=run.trace)
+    m = sum(value.numel() for value in outputs.values())
+    for name in job.leaves:
+        n = job.inputs[name].numel()
+        if m * n > job.limits.max_elements:
+            raise Diagnostic(
+                "limit",
+                f"the Jacobian of {name} has {m:,} × {n:,} entries; the limit is {job.limits.max_elements:,}",
+                hint="--max-elements N allows more; --wrt leaves leaves out",
+            )
+    made = {way: MAKERS[way](vjp, progress) for way in ways}
+    rows = tuple(
+        element for name, value in outputs.items() for element in element_names(name, tuple(value.shape))
+    )
+    leaves = {}
+    for leaf in job.leaves:
+        matrix, method, _ = made[ways[0]][leaf]
+        kinked = next((found[leaf][2] for found in made.values() if found[leaf][2] is not None), None)
+        elements = tuple(element_names(leaf, tuple(job.inputs[leaf].shape)))
+        differences, places = {}, {}
+        for way in ways[1:]:
+            differences[way], places[way] = _difference(matrix, made[way][leaf][0], rows, elements)
+        leaves[leaf] = Explicit(
+            leaf, ways[0], matrix, rows, elements, rank(matrix), tuple(structure(matrix, rows, elements)),
+            differences, places, method,
+            () if kinked is None else tuple(name for name, has in zip(elements, kinked, strict=True) if has),
+        )  # fmt: skip
+    return Jacobians(vjp, leaves)
+
+
+# ---- the three ways ----------------------------------------------------------------------------------------
+
+Found = tuple[np.ndarray, str, np.ndarray | None]  # the matrix, how it was made, which columns have a kink
+Made = Mapping[str, Found]
+
+
+def _numeric(vjp: VJP, progress: Progress | None) -> Made:
+    trace, trouble = reference_trace(vjp)
+    if trace is None:
+        raise Diagnostic("value", trouble or "the reference engine cannot run the program")
+    made: dict[str, Found] = {}
+    for leaf in vjp.job.leaves:
+        tell = None if progress is None else lambda done, total, leaf=leaf: progress(leaf, done, total)
+        found = jacobian(trace, leaf, progress=tell)
+        kinked = None if found.kinks is None else np.asarray(found.dense(found.kinks).any(0))
+        made[leaf] = found.dense(), found.method, kinked
+    return made
+
+
+def _backward(vjp: VJP, progress: Progress | None) -> Made:
+    run = forward(vjp.job)
+    leaves = run.leaves
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in leaves}
+    total = sum(node.value.numel() for node in run.trace.outputs.values())
+    done = 0
+    for node in run.trace.outputs.values():
+        for index in range(node.value.numel()):
+            found: Sequence[torch.Tensor | None] = [None] * len(leaves)
+            if node.value.requires_grad:
+                seed = torch.zeros(node.value.numel(), dtype=node.value.dtype)
+                seed[index] = 1
+                found = torch.autograd.grad(
+                    node.value,
+                    list(leaves.values()),
+                    seed.reshape(node.shape),
+                    retain_graph=True,
+                    allow_unused=True,
+                )
+            for (name, leaf), row in zip(leaves.items(), found, strict=True):
+                rows[name].append(np.zeros(leaf.numel()) if row is None else as_float64(row).ravel())
+            done += 1
+            if progress is not None:
+                progress(f"{', '.join(leaves)} by backward", done, total)
+    return {
+        name: (
+            np.stack(own) if own else np.zeros((0, leaves[name].numel())),
+            "one backward for each row",
+            None,
+        )
+        for name, own in rows.items()
+    }
+
+
+def _forward(vjp: VJP, progress: Progress | None) -> Made:
+    made = {}
+    for leaf in vjp.job.leaves:
+        tell = None
+        if progress is not None:
+            tell = lambda done, total, leaf=leaf: progress(f"{leaf} by forward", done, total)  # noqa: E731
+        made[leaf] = forward_jacobian(vjp, leaf, tell).dense(), "column by column", None
+    return made
+
+
+MAKERS: dict[str, Callable[[VJP, Progress | None], Made]] = {
+    "numeric": _numeric, "backward": _backward, "forward": _forward,
+}  # fmt: skip
+
+
+def _difference(
+    one: np.ndarray, other: np.ndarray, rows: Sequence[str], columns: Sequence[str]
+) -> tuple[float, str]:
+    """The largest difference between two matrices, and where it is; inf where just one of two is NaN."""
+    with np.errstate(all="ignore"):
+        same = (one == other) | (np.isnan(one) & np.isnan(other))
+        apart = np.where(same, 0.0, np.abs(one - other))
+    apart[np.isnan(apart)] = np.inf
+    if not apart.size:
+        return 0.0, ""
+    i, j = divmod(int(np.argmax(apart)), apart.shape[1])
+    return float(apart[i, j]), f"∂{rows[i]}/∂{columns[j]}: {one[i, j]:.6g} and {other[i, j]:.6g}"
+
+
+# ---- what is found in a matrix -----------------------------------------------------------------------------
+
+
+def rank(matrix: np.ndarray) -> int | None:
+    """The numeric rank (singular values above max(m, n)·eps of the largest), or None where it is not
+    known.
+    """
+    if not np.isfinite(matrix).all() or matrix.size > RANKED:
+        return None
+    return int(np.linalg.matrix_rank(matrix)) if matrix.size else 0
+
+
+def structure(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """What there is to say of the zeros of a matrix, in words; nothing for one without any."""
+    m, n = matrix.shape
+    used = matrix != 0
+    if not matrix.size:
+        return ["empty"]
+    if not used.any():
+        return ["zero"]
+    found = []
+    if m == n and m > 1:
+        found += _square(matrix, used)
+    if not found or found == ["symmetric"]:
+        found += _blocks(used)
+    for names, empty, said in ((rows, ~used.any(1), "a zero row"), (columns, ~used.any(0), "a zero column")):
+        some = [name for name, is_empty in zip(names, empty, strict=True) if is_empty]
+        if some:
+            what = said if len(some) == 1 else said.removeprefix("a ") + "s"
+            found.append(f"{what}: {listed(some)}")
+    if not used.all():
+        found.append(f"{100 * (1 - used.mean()):.3g}% zeros")
+    return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names, the first few of many."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _square(matrix: np.ndarray, used: np.ndarray) -> list[str]:
+    m = len(matrix)
+    diagonal = np.diagonal(matrix)
+    if np.count_nonzero(used) == np.count_nonzero(diagonal):
+        if np.all(diagonal == diagonal[0]):
+            return ["the identity" if diagonal[0] == 1 else f"{diagonal[0]:.6g} times the identity"]
+        return ["diagonal"]
+    if np.all(used.sum(0) == 1) and np.all(used.sum(1) == 1):
+        return ["a permutation" if np.all(matrix[used] == 1) else "one entry in each row and column"]
+    if not np.triu(used, 1).any():
+        return ["lower triangular"]
+    if not np.tril(used, -1).any():
+        return ["upper triangular"]
+    return ["symmetric"] if m > 1 and np.array_equal(matrix, matrix.T) else []
+
+
+def _blocks(used: np.ndarray) -> list[str]:
+    """Groups of rows that share no column with another group."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    m, n = used.shape
+    i, j = np.nonzero(used)
+    graph = coo_array((np.ones(len(i)), (i, j + m)), shape=(m + n, m + n))
+    _, labels = connected_components(graph, directed=False)
+    sizes = []
+    in_place = True
+    for label in np.unique(labels[i]):
+        own_rows, own_columns = np.flatnonzero(labels[:m] == label), np.flatnonzero(labels[m:] == label)
+        sizes.append((len(own_rows), len(own_columns)))
+        in_place &= bool(np.all(np.diff(own_rows) == 1) and np.all(np.diff(own_columns) == 1))
+        in_place &= bool(used[np.ix_(own_rows, own_columns)].any())
+    if len(sizes) < 2:
+        return []
+    order = [labels[m:][np.flatnonzero(row)[0]] for row in used if row.any()]
+    in_place &= order == sorted(order, key=lambda label: int(np.flatnonzero(labels[m:] == label)[0]))
+    equal = len(set(sizes)) == 1
+    said = count(len(sizes), "block") + (f" of {sizes[0][0]}×{sizes[0][1]}" if equal else "")
+    return [f"block diagonal: {said}" if in_place else f"{said}, once rows and columns are put in order"]

@@ -1,0 +1,81 @@
+"""The report of ``jacobian``: each leaf's matrix as numbers or as a heatmap, and what was found of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to show)
+
+from vjpcalc.explicit import Explicit, Jacobians, listed
+from vjpcalc.language.source import width as columns
+from vjpcalc.report import numbers
+from vjpcalc.report.document import Blank, Block, Heat, Text, line
+from vjpcalc.report.vjp import expression_lines
+
+SMALL = 16  # rows and columns up to which the numbers themselves are shown
+CLOSE = 1e-8  # relative to the largest entry: beyond it, two ways to the same matrix are called different
+
+
+def jacobian_report(
+    found: Jacobians, *, precision: int = numbers.PRECISION, width: int | None = None
+) -> list[Block]:
+    """The whole report."""
+    blocks: list[Block] = [*expression_lines(found.vjp)]
+    for leaf in found.leaves.values():
+        blocks += [Blank(), *_leaf(leaf, precision, width)]
+    return blocks
+
+
+def _leaf(leaf: Explicit, precision: int, width: int | None) -> list[Block]:
+    m, n = leaf.matrix.shape
+    names = dict.fromkeys(name.partition("[")[0] for name in leaf.outputs)
+    outputs = ", ".join(names) if len(names) == 1 else f"({', '.join(names)})"
+    blocks: list[Block] = [
+        line(
+            Text(f"∂{outputs}/∂{leaf.leaf}", "title"),
+            Text(f"  {m}×{n}, {leaf.by}: {leaf.method}", "dim"),
+        )
+    ]
+    if leaf.matrix.size:
+        blocks += _matrix(leaf, precision, width)
+    said = [f"rank {leaf.rank}" if leaf.rank is not None else "rank unknown", *leaf.structure]
+    blocks.append(line("; ".join(said)))
+    if leaf.kinks:
+        where = listed(_labels(leaf.kinks))
+        blocks.append(line(Text("? ", "unsure"), f"a kink at {where}: the slopes from its two sides differ"))
+    scale = _scale(leaf.matrix)
+    for way, difference in leaf.differences.items():
+        close = difference <= CLOSE * scale
+        text = f"{leaf.by} and {way} " + (
+            f"differ by {difference:.2g} at most" if difference else "agree to the last digit"
+        )
+        mark = Text("✓ ", "good") if close else Text("? ", "unsure")
+        blocks.append(line(mark, text + ("" if close else f", in {leaf.places[way]}")))
+    return blocks
+
+
+def _scale(matrix: np.ndarray) -> float:
+    finite = np.abs(matrix[np.isfinite(matrix)])
+    return float(finite.max(initial=0.0))
+
+
+def _matrix(leaf: Explicit, precision: int, width: int | None) -> list[Block]:
+    m, n = leaf.matrix.shape
+    scale = _scale(leaf.matrix)
+    rows, heads = _labels(leaf.outputs), _labels(leaf.elements)
+    if m <= SMALL and n <= SMALL:
+        texts = _numbers(leaf.matrix, precision)
+        cells = [max(map(columns, column)) + 2 for column in zip(heads, *texts, strict=True)]
+        if width is None or sum(cells) + max(map(columns, rows)) + 2 <= width:
+            return [Heat(leaf.matrix, rows, heads, scale, tuple(map(tuple, texts)))]
+    return [Heat(leaf.matrix, rows, heads, scale)]
+
+
+def _labels(names: Sequence[str]) -> tuple[str, ...]:
+    """Element names without blanks in them: ``x[0,1]``."""
+    return tuple(name.replace(", ", ",") for name in names)
+
+
+def _numbers(matrix: np.ndarray, precision: int) -> list[list[str]]:
+    """The entries as texts, each column with its own number of decimals; a zero is a ``0``."""
+    return [[numbers.number(value + 0.0, precision) for value in row] for row in matrix.tolist()]
