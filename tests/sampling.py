@@ -67,7 +67,7 @@ def parse_sample(operator: Operator, text: str) -> Sample:
 
 
 def bounds(domain: str) -> tuple[float, float]:
-    """The ends of a domain's interval, moved inward where they are open and to a moderate size where infinite."""
+    """The ends of a domain's interval, moved inward where open, made moderate where infinite."""
     if domain in ("", "nonzero"):
         return -REACH, REACH
     matched = re.fullmatch(r"([(\[])\s*(\S+)\s*,\s*(\S+)\s*([)\]])", domain)

@@ -23,7 +23,7 @@ from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.torch import resolve as resolve_torch
 from vjpcalc.language import run as language
 from vjpcalc.language import syntax
-from vjpcalc.language.run import Node, Trace, nodes_in, with_values
+from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.operators import operator as rows
 from vjpcalc.operators.operator import COMPLEX, Operator
 from vjpcalc.rules import has_rule, run_rule
@@ -86,7 +86,7 @@ def gradients(trace: Trace, seed: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def gradients_by_rules(trace: Trace, seed: np.ndarray) -> dict[str, np.ndarray] | None:
-    """The gradients that the rules of the table give, walking back over torch's trace; None if a rule is prose."""
+    """The gradients that the rules of the table give, walking back torch's trace; None if a rule is prose."""
     arriving: dict[int, np.ndarray] = {trace.outputs["out"].index: seed}
     for node in reversed(trace.nodes):
         if node.operator is None or node.index not in arriving or not node.value.requires_grad:

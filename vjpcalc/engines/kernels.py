@@ -64,7 +64,7 @@ def polygamma(n: int, x: np.ndarray) -> np.ndarray:
 
     if n == 0:
         return scipy.special.psi(x)
-    return (-1.0) ** (n + 1) * float(scipy.special.factorial(n)) * zeta(np.float64(n + 1), x)
+    return (-1.0) ** (n + 1) * float(scipy.special.factorial(n)) * zeta(np.asarray(n + 1.0), x)
 
 
 def i0(x: np.ndarray) -> np.ndarray:
@@ -214,10 +214,11 @@ def quantile(
         interpolation, (low, high)
     )
     weight = 0.5 if interpolation == "midpoint" else place - low
-    a, b = (
-        _choose(x, dim, keepdim, lambda lines, n=n: np.argsort(lines, axis=-1, kind="stable")[..., n])
-        for n in (low, high)
-    )
+
+    def ordered(n: int) -> np.ndarray:
+        return _choose(x, dim, keepdim, lambda lines: np.argsort(lines, axis=-1, kind="stable")[..., n])
+
+    a, b = ordered(low), ordered(high)
     return a + weight * (b - a) if low != high else a
 
 

@@ -172,7 +172,8 @@ elementwise("logical_xor(a, b)", infix="^", aliases="bitwise_xor", numexpr="a ^ 
 elementwise("logical_not(x)", aliases="bitwise_not", numexpr="~x", complex="constant",
             example="'where(~(x > 0), x, 0)' x=0.5 -> x = 0")
 for _name, _numexpr, _meaning, _example in [
-    ("isnan", "=", "NaN", 1), ("isinf", "=", "inf or -inf", 1), ("isposinf", "", "inf", 1), ("isneginf", "", "-inf", 1),
+    ("isnan", "=", "NaN", 1), ("isinf", "=", "inf or -inf", 1),
+    ("isposinf", "", "inf", 1), ("isneginf", "", "-inf", 1),
     ("isfinite", "=", "neither NaN nor inf", 0), ("signbit", "=", "negative, or -0", 1),
 ]:
     elementwise(f"{_name}(x)", numexpr=_numexpr, complex="constant", note=f"true where x is {_meaning}",
@@ -258,7 +259,9 @@ composed("entr(x)", formula="-x * log(x)", torch="special.entr", domain="(0, inf
 composed("hypot(a, b)", formula="sqrt(a**2 + b**2)",
          ref="m = detach(maximum(abs(a), abs(b)))\n"
              "m = where((m == 0) | isinf(m), 1, m)\n"
-             "m * sqrt((a / m) * (a / m) + (b / m) * (b / m))", kinks="(a == 0) & (b == 0)",
+             "s = 1 / m\n"  # numexpr's complex division would square m
+             "m * sqrt((s * a) * (s * a) + (s * b) * (s * b))",
+         kinks="(a == 0) & (b == 0)",
          convention="NaN at (0, 0)", vjp={"a": "g * a / y", "b": "g * b / y"},
          example="'hypot(a, b)' a=3 b=4 -> a = 0.6; b = 0.8")
 

@@ -132,7 +132,8 @@ for _name, _whole, _sign, _a, _b in [("max", "amax", ">", 0, 1), ("min", "amin",
              vjp={"a": f"g * where(a {_sign} b, 1, where(a == b, 0.5, 0))",
                   "b": f"g * where(b {_sign} a, 1, where(a == b, 0.5, 0))"},
              samples=f"{_name}(a, b) | a(2,3) b(3)",
-             example=f"'{_name}(a, b)' a='[1, 4]' b='[2, 3]' --seed '[1, 1]' -> a = [{_a}, {_b}]; b = [{_b}, {_a}]")
+             example=f"'{_name}(a, b)' a='[1, 4]' b='[2, 3]' --seed '[1, 1]' "
+                     f"-> a = [{_a}, {_b}]; b = [{_b}, {_a}]")
     array(f"arg{_name}(x, dim: axis = None, keepdim: flag = False)", torch=f"arg{_name}(x, dim, keepdim)",
           frozen=True, numpy=f"kernels.arg{_name}(x, dim, keepdim)", complex="constant",
           note="whole numbers: no gradient flows through",
@@ -158,13 +159,15 @@ for _name in ["median", "nanmedian"]:
             note="the lower one of two, as in torch; NumPy takes their mean; g goes to any one of equal "
                  "elements",
             samples=(f"{_name}(x, 1).values | x(2,3)", f"{_name}(x, dim=-2, keepdim=True)[0] | x(4,3)"),
-            example=f"'{_name}(x, 1).values' x='[[1, 3, 2], [6, 4, 5]]' --seed '[1, 10]' -> x = [[0, 0, 1], [0, 0, 10]]")
+            example=f"'{_name}(x, 1).values' x='[[1, 3, 2], [6, 4, 5]]' --seed '[1, 10]' "
+                    "-> x = [[0, 0, 1], [0, 0, 10]]")
     array(f"{_name}_values(x, dim: axis, keepdim: flag)", torch=f"{_name}(x, dim, keepdim).values",
           hidden=True, numpy=f"kernels.{_name}(x, dim, keepdim)", complex="numpy",
           vjp={"x": _CHOSEN.format(_name + "_indices")})
     array(f"{_name}_indices(x, dim: axis, keepdim: flag)", torch=f"{_name}(x, dim, keepdim).indices",
           hidden=True, frozen=True, numpy=f"kernels.{_name}_indices(x, dim, keepdim)", complex="constant")
-array("quantile(x, q: number, dim: axis = None, keepdim: flag = False, interpolation|method: text = 'linear')",
+array("quantile(x, q: number, dim: axis = None, keepdim: flag = False, "
+      "interpolation|method: text = 'linear')",
       torch="quantile(x, q, dim, keepdim, interpolation=interpolation)", complex="numpy",
       numpy="kernels.quantile(x, q, dim, keepdim, interpolation)",
       kinks="t = sort(flatten(x), 0).values if dim == None else sort(x, dim).values\n"
@@ -242,8 +245,8 @@ composed("norm(x, p: any = 2, dim: axes = None, keepdim: flag = False)", torch="
          kinks=f"p = 2 if p == 'fro' else p\n{_NORM_KINKS.format(p='p')}",
          convention="0 where the norm is 0; for inf, g shared evenly among ties",
          vjp={"x": _NORM_RULE.format(before="p = 2 if p == 'fro' else p", p="p", sign="")},
-         note="the elements as one vector, whatever the shape; linalg.norm(x, ord), so written, takes a matrix "
-              "as such",
+         note="the elements as one vector, whatever the shape; linalg.norm(x, ord), so written, takes a "
+              "matrix as such",
          samples=("norm(x) | x(2,3)", "x.norm() | x(3)", "x.norm(p=1) | x(2,3)",
                   "norm(x, 'fro', dim=(0, 1)) | x(2,3)", "norm(x, 2, 1, True) | x(2,3)",
                   "norm(x, inf, 0) | x(2,3)", "norm(x, p=3) | x(4)"),
@@ -261,16 +264,20 @@ composed("normalize(x, p: number = 2, dim: axis = 1, eps: number = 1e-12)", torc
          vjp={"x": "n = vector_norm(x, p, (dim,), True)\n"
                    "s = sum(g * y, dim, True)\n"
                    "where(n < eps, g / eps, (g - sign(x) * (abs(x) / n)**(p - 1) * s) / n)"},
-         samples=("normalize(x) | x(2,3)", "normalize(x, dim=0) | x(4)", "normalize(x, p=3, dim=-1) | x(2,3)"),
+         samples=("normalize(x) | x(2,3)", "normalize(x, dim=0) | x(4)",
+                  "normalize(x, p=3, dim=-1) | x(2,3)"),
          example="'normalize(x, dim=0)' x='[3, 4]' --seed '[1, 0]' -> x = [0.128, -0.096]")
+_COSINE = """h = restore(g, a * b, dim, False)
+c = restore(y, a * b, dim, False)
+m = vector_norm({0}, 2, (dim,), True)
+n = clamp_min(vector_norm({1}, 2, (dim,), True), eps)
+h * ({1} / (clamp_min(m, eps) * n) - where(m < eps, 0, c * {0} / (m * m)))"""
 composed("cosine_similarity(a|x1, b|x2, dim: axis = 1, eps: number = 1e-8)",
          torch="nn.functional.cosine_similarity(a, b, dim, eps)", formula="a·b / (‖a‖ ‖b‖)",
          ref="m = clamp_min(vector_norm(a, 2, (dim,)), eps); n = clamp_min(vector_norm(b, 2, (dim,)), eps); "
              "sum(a * b, dim) / (m * n)",
          kinks="(vector_norm(a, 2, (dim,)) == 0) | (vector_norm(b, 2, (dim,)) == 0)",
-         vjp={p: f"g = restore(g, a * b, dim, False); c = restore(y, a * b, dim, False)\n"
-                 f"m = vector_norm({p}, 2, (dim,), True); n = clamp_min(vector_norm({q}, 2, (dim,), True), eps)\n"
-                 f"g * ({q} / (clamp_min(m, eps) * n) - where(m < eps, 0, c * {p} / (m * m)))" for p, q in ["ab", "ba"]},
+         vjp={"a": _COSINE.format("a", "b"), "b": _COSINE.format("b", "a")},
          samples=("cosine_similarity(a, b) | a(2,3) b(2,3)", "cosine_similarity(a, b, dim=0) | a(4) b(4)",
                   "cosine_similarity(a, b, dim=-1) | a(2,3) b(1,3)"),
          example="'cosine_similarity(a, b, dim=0)' a='[3, 4]' b='[1, 0]' -> a = [0.128, -0.096]; b = [0, "
@@ -298,7 +305,7 @@ composed("logsumexp(x, dim: axes, keepdim: flag = False)", torch="logsumexp(x, d
              "n = log(sum(exp(x - m), dim, True)) + m\n"
              "n if keepdim else sum(n, dim)",
          vjp={"x": "restore(g, x, dim, keepdim) * exp(x - restore(y, x, dim, keepdim))"},
-         samples=_samples(_ALONG[1:4], "logsumexp") + ("logsumexp(x, -1) | x(2,0)", "logsumexp(x, 0) | x()"),
+         samples=(*_samples(_ALONG[1:4], "logsumexp"), "logsumexp(x, -1) | x(2,0)", "logsumexp(x, 0) | x()"),
          example="'logsumexp(x, 0)' x='[1, 2]' -> x = [0.2689414, 0.7310586]")
 _SOFT = ("{0}(x, 0) | x(3)", "{0}(x, dim=1) | x(2,3)", "{0}(x, dim=-2) | x(2,3)",
          "{0}(x, 1) | x(2,0)", "{0}(x, 0) | x()")
