@@ -118,7 +118,7 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
     inputs = dict(job.inputs)
     for name in job.leaves:
         leaf = job.inputs[name].detach()
-        noisy = leaf if engine.noise is None else engine.perturb(leaf.clone(), values=engine.forward_noise)
+        noisy = leaf if engine.noise is None else engine.perturb(leaf.clone())
         leaves[name] = inputs[name] = noisy.requires_grad_()
     with engine.session():
         trace = run(job.program, engine, inputs, outputs=job.outputs, limits=job.limits, use=job.use)

@@ -48,7 +48,7 @@ from vjpcalc.operators.operator import numel
 METHODS = ("auto", "explicit", "probe", "forward", "off")
 
 PROBES = 8  # random directions of a probe
-SPREAD_FACTOR = 8.0  # a few runs see less than the whole spread
+SPREAD_FACTOR = 10.0  # a few runs see less than the whole spread, and torch's formula may lose more than ours
 DOUBT = 1e-8  # relative error estimate of the differences beyond which they cannot judge
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 FLOOR = 2.0**-149  # the smallest float32: below it a gradient counts as zero
@@ -318,17 +318,14 @@ class _Noise:
 
     def __init__(self, vjp: VJP) -> None:
         self.vjp = vjp
-        self._spreads: dict[bool, dict[str, np.ndarray]] = {}
+        self._spreads: dict[str, np.ndarray] | None = None
         self._flow: float | None = None
 
-    def spread(self, leaf: str, *, through_values: bool) -> np.ndarray:
-        """The width of the range that a leaf's gradient takes in stochastic arithmetic, shaped (n,).
-
-        ``through_values`` moves the values as well; without it only the cotangents are moved.
-        """
-        if through_values not in self._spreads:
-            self._spreads[through_values] = self._measure(through_values)
-        return self._spreads[through_values][leaf]
+    def spread(self, leaf: str) -> np.ndarray:
+        """The width of the range that a leaf's gradient takes in stochastic arithmetic, shaped (n,)."""
+        if self._spreads is None:
+            self._spreads = self._measure()
+        return self._spreads[leaf]
 
     def flow(self, leaf: str) -> float:
         """The size of a gradient that nothing cancels in: the largest |value · cotangent| / |leaf|.
@@ -342,12 +339,12 @@ class _Noise:
         largest = _largest(np.abs(as_float64(self.vjp.job.inputs[leaf])))
         return self._flow / largest if largest > 0 and math.isfinite(self._flow) else 0.0
 
-    def _measure(self, through_values: bool) -> dict[str, np.ndarray]:
+    def _measure(self) -> dict[str, np.ndarray]:
         job = self.vjp.job
         low: dict[str, np.ndarray] = {}
         high: dict[str, np.ndarray] = {}
         for one in noises():
-            engine = TorchEngine(job.dtype, job.random_seed, noise=one, forward_noise=through_values)
+            engine = TorchEngine(job.dtype, job.random_seed, noise=one)
             try:
                 noisy = forward(job, engine)
                 seeds = {name: [engine.perturb(seed.clone())] for name, seed in self.vjp.seeds.items()}
@@ -399,12 +396,11 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
     apart = ~kinked & ~unsure & ~(error <= tolerance)
 
     if apart.any():
-        spread, backward_only = (
-            SPREAD_FACTOR * witness.projected_size(noise.spread(name, through_values=through))
-            for through in (True, False)
-        )
-        inside = SPREAD_FACTOR * (eps / EPS) * _reference_spread(witness, v, apart)
-        measured = tolerance + spread + backward_only + inside
+        # what rounding does inside of operators is cheap to measure; runs of torch only where that is not enough
+        spread = (eps / EPS) * _reference_spread(witness, v, apart)
+        if (apart & ~(error <= tolerance + SPREAD_FACTOR * spread)).any():
+            spread = spread + witness.projected_size(noise.spread(name))
+        measured = tolerance + SPREAD_FACTOR * spread
         wrong = apart & ~(error <= measured)
         if wrong.any() and not _second_witness(witness, v, wrong, own, other, error):
             return replace(
@@ -433,7 +429,7 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
             worst = int(np.argmax(np.where(drowned, spread, -1)))
             reason = (
                 f"ill-conditioned: {element.name(worst)}: one-ulp changes of the values move the gradient "
-                f"{own[worst]:.6g} by up to {spread[worst] / SPREAD_FACTOR:.2g}"
+                f"{own[worst]:.6g} by up to {spread[worst]:.2g}"
             )
             return replace(report, status=INCONCLUSIVE, reason=reason, index=element.index(worst))
     if kinked.any():
@@ -534,7 +530,9 @@ def _reference_spread(witness: _Witness, v: np.ndarray, wanted: np.ndarray) -> n
     columns = witness.jacobian.columns
     if columns is not None:
         unit = np.where(columns >= 0, np.ravel(scale)[columns], 1.0)
-        moved = [witness.jacobian.transposed(v, replay.complex_step(scale, noise) / unit) for noise in noises()]
+        moved = [
+            witness.jacobian.transposed(v, replay.complex_step(scale, noise) / unit) for noise in noises()
+        ]
         return np.ptp(moved, axis=0)
     for k in np.flatnonzero(wanted)[:ASKED]:
         direction, factor = _direction(witness, scale, k)

@@ -23,4 +23,4 @@ def noises() -> list[Noise]:
 
 def _noise(seed: int, sign: float) -> Noise:
     generator = np.random.default_rng(seed)
-    return lambda shape: np.asarray(sign * generator.choice([-1.0, 1.0], tuple(shape)))
+    return lambda shape: np.asarray(sign * (2.0 * generator.integers(0, 2, tuple(shape), dtype=np.int8) - 1.0))

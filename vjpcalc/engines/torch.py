@@ -19,10 +19,8 @@ from vjpcalc.operators.operator import Call, Operator
 class TorchEngine:
     """torch. ``dtype`` is that of numbers typed in; ``seed`` starts the stream of ``rand`` and ``randn``.
 
-    ``noise``, a torch.Generator, turns this into stochastic arithmetic: every value and every cotangent is
-    moved at random by one unit in the last place (the CESTAC idea), so that the spread of the gradients over
-    a few runs measures their rounding error. ``forward_noise=False`` leaves the values alone and moves
-    cotangents only.
+    ``noise`` turns this into stochastic arithmetic: every value and every cotangent is moved at random by one
+    unit in the last place, so that the spread of the gradients over a few runs measures their rounding error.
     """
 
     name = "torch"
@@ -33,9 +31,8 @@ class TorchEngine:
         dtype: torch.dtype = torch.float64,
         seed: int = 0,
         noise: Noise | None = None,
-        forward_noise: bool = True,
     ) -> None:
-        self.dtype, self.noise, self.forward_noise = dtype, noise, forward_noise
+        self.dtype, self.noise = dtype, noise
         self._creation = ReferenceEngine(seed)  # both engines draw the same random numbers
 
     def apply(self, operator: Operator, values: Mapping[str, Any]) -> torch.Tensor:
@@ -52,8 +49,8 @@ class TorchEngine:
             raise TypeError(f"{operator.name} returned {type(result).__name__}, not a tensor")
         if self.noise is None:
             return result
-        moved = self.forward_noise and not any(_shares(result, value) for value in positional)
-        return self.perturb(result, values=moved and operator.kind != "movement")
+        copied = operator.kind == "movement" or any(_shares(result, value) for value in positional)
+        return self.perturb(result, values=not copied)
 
     def constant(self, data: Any, *, whole: bool = False) -> torch.Tensor:
         tensor = torch.tensor(data)
