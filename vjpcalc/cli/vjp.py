@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, make_job, output_option, takes
@@ -21,6 +22,10 @@ def vjp(
         str | None,
         output_option("-o", "--out", metavar="FILE", help="Write the gradients, by the file's ending."),
     ] = None,
+    emit_: Annotated[
+        str | None,
+        output_option("--emit", metavar="torch|jax", help="Print the same job as a script instead."),
+    ] = None,
 ) -> int:
     """Print each leaf's gradient Jᵀ·seed, next to an explicit check."""
     made = make_job(job)  # before anything heavy: most errors are in what was typed
@@ -35,6 +40,11 @@ def vjp(
     from vjpcalc.check import check as run_check
     from vjpcalc.report.vjp import vjp_report
 
+    if emit_ is not None:
+        from vjpcalc.emit import script
+
+        sys.stdout.write(script(compute(made), emit_))
+        return 0
     with progress(report) as tell:
         result = run_check(compute(made), check.check, limit=check.check_limit, progress=tell)
     if out is not None:

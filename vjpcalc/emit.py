@@ -1,0 +1,427 @@
+"""A job as a script of its own, for torch or for JAX: to paste into a bug report or a notebook.
+
+The script is written from a trace: loops are unrolled, and of a branch the side stands there that was
+taken. A node without a name that is used once is written where it is used. torch's script calls what the
+table calls; JAX's is written from the reference engine's trace, for NumPy's functions are JAX's. What JAX
+lacks is named at its head, and stands in the script as a function that says so.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np  # noqa: TID253 (imported only once there is a job to write down)
+
+from vjpcalc.backward import VJP, ancestors, dtype_name, match_seeds
+from vjpcalc.check import reference_trace
+from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.explain import names_of
+from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
+from vjpcalc.operators.operator import Call, Operator, numel
+
+MOST = 10_000  # elements that are written into a script
+LONGEST = 70  # characters of what is written where it is used
+
+# ---- JAX ---------------------------------------------------------------------------------------------------
+
+# jax.scipy.special has these of SciPy's; NumPy's own functions are all looked for in jax.numpy.
+SPECIAL = """
+digamma entr erf erfc erfinv exp1 expi expit expn gamma gammainc gammaincc gammaln i0 i0e i1 i1e kl_div
+log_ndtr logit logsumexp multigammaln ndtr ndtri polygamma rel_entr spence xlog1py xlogy zeta
+"""
+JAX_SPECIAL = frozenset(SPECIAL.split())
+JAX_RENAMED = {"psi": "digamma", "loggamma": "gammaln"}
+
+# Kernels of our own as JAX has them: {0}, {1}, … are the arguments, {shape} is that of the result.
+JAX_KERNELS = {
+    "power": "jnp.power({0}, {1})",
+    "remainder": "jnp.remainder({0}, {1})",
+    "fmod": "jnp.fmod({0}, {1})",
+    "total": "jnp.sum({0}, axis={1}, keepdims={2})",
+    "prod": "jnp.prod({0}, axis={1}, keepdims={2})",
+    "amax": "jnp.max({0}, axis={1}, keepdims={2})",
+    "amin": "jnp.min({0}, axis={1}, keepdims={2})",
+    "any_": "jnp.any({0}, axis={1}, keepdims={2})",
+    "all_": "jnp.all({0}, axis={1}, keepdims={2})",
+    "cumsum": "jnp.cumsum({0}, axis={1})",
+    "cumprod": "jnp.cumprod({0}, axis={1})",
+    "expand": "jnp.broadcast_to({0}, {shape})",
+    "expand_as": "jnp.broadcast_to({0}, {shape})",
+    "flatten": "jnp.reshape({0}, {shape})",
+    "unflatten": "jnp.reshape({0}, {shape})",
+    "squeeze": "jnp.reshape({0}, {shape})",
+    "reshape_as": "jnp.reshape({0}, {shape})",
+    "repeat": "jnp.tile({0}, {1})",
+    "einsum": "jnp.einsum({*})",
+    "cholesky": "jnp.linalg.cholesky({0})",
+    "pinv": "jnp.linalg.pinv({0})",
+    "svdvals": "jnp.linalg.svd({0}, compute_uv=False)",
+    "matrix_exp": "jax.scipy.linalg.expm({0})",
+    "as_bool": "{0}.astype(bool)",
+    "as_int": "{0}.astype(int)",
+    "as_float": "{0} * 1.0",
+    "i0": "jax.scipy.special.i0({0})",
+    "i0e": "jax.scipy.special.i0e({0})",
+    "i1": "jax.scipy.special.i1({0})",
+    "i1e": "jax.scipy.special.i1e({0})",
+    "zeta": "jax.scipy.special.zeta({0}, {1})",
+    "polygamma": "jax.scipy.special.polygamma({0}, {1})",
+}
+
+
+# ---- the two scripts ---------------------------------------------------------------------------------------
+
+
+def script(vjp: VJP, target: str) -> str:
+    """The job that gave this VJP as a Python script. ``target`` is torch or jax. Raises Diagnostic."""
+    makers = {"torch": torch_script, "jax": jax_script}
+    if target not in makers:
+        raise Diagnostic(
+            "usage", f"--emit: unknown '{target}'" + did_you_mean(target, makers), hint="it is torch or jax"
+        )
+    return makers[target](vjp)
+
+
+def torch_script(vjp: VJP) -> str:
+    """The job in torch; it ends with the gradients in ``a.grad``, ``b.grad``, …. Raises Diagnostic
+    (limit).
+    """
+    job = vjp.job
+    writer = _Writer(vjp.trace, _torch_call, _torch_constant)
+    lines = ["import torch", *_imports(vjp.trace), ""]
+    lines += [f"torch.set_default_dtype(torch.{str(job.dtype).removeprefix('torch.')})", ""]
+    for name, value in job.inputs.items():
+        grad = ", requires_grad=True" if name in vjp.gradients else ""
+        lines.append(f"{writer.inputs[name]} = {_torch_tensor(value, name, grad)}")
+    lines += ["", *writer.body()]
+    seeds = match_seeds(job, vjp.trace.outputs)
+    rounds = max(map(len, seeds.values()))
+    lines.append("")
+    for turn in range(rounds):
+        again = ", retain_graph=True" if turn + 1 < rounds else ""
+        given = {name: own[turn] for name, own in seeds.items() if turn < len(own)}
+        outputs = {name: writer.outputs[name] for name in given}
+        texts = {name: _torch_tensor(seed, f"the seed of {name}") for name, seed in given.items()}
+        if len(given) == 1:
+            ((name, seed),) = texts.items()
+            lines.append(f"{outputs[name]}.backward({seed}{again})")
+        else:
+            lines.append(
+                f"torch.autograd.backward([{', '.join(outputs.values())}],"
+                f" [{', '.join(texts.values())}]{again})"
+            )
+    lines += [""] + [f'print("{name}.grad =", {writer.inputs[name]}.grad)' for name in vjp.gradients]
+    return _script("torch", vjp, writer, lines)
+
+
+def jax_script(vjp: VJP) -> str:
+    """The job in JAX; it ends with the gradients in a dictionary. Raises Diagnostic (limit, value)."""
+    trace, trouble = reference_trace(vjp)
+    if trace is None:
+        raise Diagnostic("value", trouble or "the reference engine cannot run the program")
+    lacking: dict[str, str] = {}
+    writer = _Writer(trace, lambda node, code: _jax_call(node, code, lacking), _jax_constant)
+    leaves = [writer.inputs[name] for name in vjp.gradients]
+    body = writer.body()
+    outputs = [writer.outputs[name] for name in vjp.outputs]
+    returned = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})"
+    lines = ["import jax", "import jax.numpy as jnp", "", 'jax.config.update("jax_enable_x64", True)', ""]
+    if lacking:
+        lines = [f"# JAX lacks: {', '.join(lacking.values())}", *lines]
+        for name, what in lacking.items():
+            lines += [
+                "",
+                f"def {name}(*arguments):",
+                f'    raise NotImplementedError("JAX has no {what}")',
+                "",
+            ]
+        lines.append("")
+    for name, value in vjp.job.inputs.items():
+        lines.append(f"{writer.inputs[name]} = {_jax_input(value, name)}")
+    lines += ["", "", f"def f({', '.join(leaves)}):", *(f"    {line}" for line in body)]
+    lines += [f"    return {returned}", "", ""]
+    seeds = [_jax_input(vjp.seeds[name], f"the seed of {name}") for name in vjp.outputs]
+    seed = seeds[0] if len(seeds) == 1 else f"({', '.join(seeds)})"
+    lines += [f"value, pull_back = jax.vjp(f, {', '.join(leaves)})"]
+    names = ", ".join(f'"{name}"' for name in vjp.gradients)
+    lines += [f"gradients = dict(zip([{names}], pull_back({seed})))", ""]
+    lines += ["for name, gradient in gradients.items():", '    print(name, "=", gradient)']
+    return _script("JAX", vjp, writer, lines)
+
+
+def _script(what: str, vjp: VJP, writer: _Writer, lines: list[str]) -> str:
+    head = [f"# vjpcalc's job in {what}: the vector-Jacobian product of"]
+    head += [f"#     {text}" for text in vjp.expression.split("\n")]
+    if writer.unrolled:
+        head.append("# Loops are unrolled and branches taken as for these inputs.")
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join([*head, "", *lines])).rstrip() + "\n"
+
+
+def _imports(trace: Trace) -> list[str]:
+    """Where a user's own functions come from."""
+    found = {}
+    for node in trace.nodes:
+        if node.operator is not None and node.operator.function is not None:
+            function = node.operator.function
+            owner = getattr(function, "__self__", function)
+            module = str(getattr(owner, "__module__", "")).removeprefix("vjpcalc_use_")
+            found[node.operator.name] = f"from {module} import {node.operator.name}"
+    return list(found.values())
+
+
+# ---- from nodes to code ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Code:
+    """An expression in Python; ``atom`` where it needs no brackets as an operand. ``shape`` is its
+    value's.
+    """
+
+    text: str
+    atom: bool
+    shape: tuple[int, ...] = ()
+
+    @property
+    def operand(self) -> str:
+        return self.text if self.atom else f"({self.text})"
+
+
+Encode = Callable[[Any], Any]
+
+
+class _Writer:
+    """Writes a trace down as assignments."""
+
+    def __init__(
+        self, trace: Trace, call: Callable[[Node, Mapping[str, Any]], Code], constant: Callable[[Node], str]
+    ) -> None:
+        self.trace, self.call, self.constant = trace, call, constant
+        self.names: dict[int, str] = {}
+        self.nodes = [node for node in trace.nodes if node in ancestors(list(trace.outputs.values()))]
+        self.taken = {
+            "torch",
+            "jax",
+            "jnp",
+            "f",
+            "value",
+            "pull_back",
+            "gradients",
+            "name",
+            "gradient",
+            "print",
+        }
+        self.inputs = {name: self.identifier(name) for name in trace.inputs}
+        self.named = names_of(trace)
+        self.outputs: dict[str, str] = {}
+        self.unrolled = bool(trace.decisions) or any(node.iterations for node in trace.nodes)
+
+    def identifier(self, name: str) -> str:
+        """A Python name like this one that is not taken yet."""
+        base = re.sub(r"\W+", "_", name).strip("_") or "t"
+        base = f"t{base}" if base[0].isdigit() else base
+        found, number = base, 2
+        while found in self.taken or keyword.iskeyword(found):
+            found, number = f"{base}_{number}", number + 1
+        self.taken.add(found)
+        return found
+
+    def body(self) -> list[str]:
+        """The program, a line for each node that has a name or is used several times."""
+        uses: dict[int, int] = {}
+        for node in self.nodes:
+            for source in node.inputs:
+                uses[source.index] = uses.get(source.index, 0) + 1
+        outputs = {node.index for node in self.trace.outputs.values()}
+        codes: dict[int, Code] = {}
+        lines = []
+        for name, node in self.trace.inputs.items():
+            codes[node.index] = Code(self.inputs[name], True, node.shape)
+        for node in self.nodes:
+            if node.index in codes:
+                continue
+            if node.operator is None:
+                codes[node.index] = Code(self.constant(node), True, node.shape)
+                continue
+            arguments = node.arguments.items()
+            values = {key: with_values(value, lambda source: codes[source.index]) for key, value in arguments}
+            code = self.call(node, values)
+            hidden = self.named[node.index].startswith("%")
+            if (
+                hidden
+                and uses.get(node.index) == 1
+                and len(code.text) <= LONGEST
+                and node.index not in outputs
+            ):
+                codes[node.index] = code
+                continue
+            name = self.identifier(self.named[node.index])
+            lines.append(f"{name} = {code.text}")
+            codes[node.index] = Code(name, True, node.shape)
+        self.outputs = {name: codes[node.index].text for name, node in self.trace.outputs.items()}
+        return lines
+
+
+def literal(value: Any) -> str:
+    """A Python value as code."""
+    if isinstance(value, Code):
+        return value.text
+    if isinstance(value, slice):
+        return f"slice({literal(value.start)}, {literal(value.stop)}, {literal(value.step)})"
+    if isinstance(value, tuple | list):
+        inner = ", ".join(map(literal, value))
+        if isinstance(value, list):
+            return f"[{inner}]"
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if value is Ellipsis:
+        return "..."
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    return repr(value)
+
+
+def _arguments(operator: Operator, engine: str, values: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The positional arguments as code, and all of them joined."""
+    positional, keywords = operator.arguments(engine, values)
+    texts = [literal(value) for value in positional]
+    joined = ", ".join([*texts, *(f"{key}={literal(value)}" for key, value in keywords.items())])
+    if {option.name for option in operator.options} == {"dim", "keepdim"}:  # left out, they mean the same
+        joined = joined.removesuffix(", None, False").removesuffix(", axis=None, keepdims=False")
+    return texts, joined
+
+
+def _infix(operator: Operator, values: Mapping[str, Any]) -> Code | None:
+    """``a + b``, ``-x``, ``x[i]``: what Python has a sign for."""
+    operands = list(values.values())
+    if operator.name == "getitem":
+        index = values["index"]
+        items = index if isinstance(index, tuple) else (index,)
+        inner = ", ".join(_index(item) for item in items)
+        return Code(f"{values['x'].operand}[{inner}]", True)
+    if operator.name in ("neg", "positive"):
+        return Code(("-" if operator.name == "neg" else "+") + operands[0].operand, False)
+    if operator.infix and len(operands) == 2 and any(isinstance(one, Code) for one in operands):
+        left, right = (one.operand if isinstance(one, Code) else _number(one) for one in operands)
+        return Code(f"{left} {operator.infix} {right}", False)
+    return None
+
+
+def _number(value: Any) -> str:
+    text = literal(value)
+    return f"({text})" if text.startswith("-") else text
+
+
+def _index(item: Any) -> str:
+    if isinstance(item, slice):
+        parts = (item.start, item.stop, item.step)
+        start, stop, step = ("" if part is None else literal(part) for part in parts)
+        return f"{start}:{stop}" + (f":{step}" if step else "")
+    return literal(item)
+
+
+# ---- torch -------------------------------------------------------------------------------------------------
+
+
+def _torch_call(node: Node, values: Mapping[str, Any]) -> Code:
+    operator = node.operator
+    assert operator is not None
+    if operator.kind == "creation":
+        return Code(_torch_constant(node), True)
+    code = _infix(operator, values)
+    if code is None or operator.function is not None:
+        first = operator.parameters[0].name if operator.parameters else ""
+        if operator.infix and not any(True for _ in nodes_in(list(node.arguments.values()))):
+            values = {**values, first: Code(f"torch.tensor({literal(values[first])})", True)}
+        call = Call.parse(operator.torch)
+        _, joined = _arguments(operator, "torch", values)
+        path = call.path.replace("operator.", "torch.").replace("torch.truediv", "torch.div")
+        if operator.function is not None:
+            owner = getattr(operator.function, "__self__", None)
+            path = (
+                f"{operator.name}.apply"
+                if getattr(owner, "__name__", None) == operator.name
+                else operator.name
+            )
+        elif not path.startswith("torch."):
+            path = f"torch.{path}"
+        code = Code(f"{path}({joined})" + (f".{call.field}" if call.field else ""), True)
+    if operator.frozen and node.value.is_floating_point() and "detach" not in code.text[-10:]:
+        code = Code(f"{code.operand}.detach()", True)
+    return code
+
+
+def _torch_constant(node: Node) -> str:
+    return _torch_tensor(node.value.detach(), "a constant")
+
+
+def _torch_tensor(value: Any, what: str, more: str = "") -> str:
+    _check_size(value, what)
+    return f"torch.tensor({literal(value.tolist())}, dtype=torch.{dtype_name(value)}{more})"
+
+
+# ---- JAX ---------------------------------------------------------------------------------------------------
+
+
+def _jax_call(node: Node, values: Mapping[str, Any], lacking: dict[str, str]) -> Code:
+    operator = node.operator
+    assert operator is not None
+    if operator.kind == "creation":
+        return Code(_jax_constant(node), True)
+    code = _infix(operator, values)
+    if code is None or operator.function is not None:
+        texts, joined = _arguments(operator, "torch" if operator.function is not None else "numpy", values)
+        path = operator.name if operator.function is not None else Call.parse(operator.numpy).path
+        code = Code(_jax_path(path, operator, texts, joined, node, lacking), True)
+    return Code(f"jax.lax.stop_gradient({code.text})", True) if operator.frozen else code
+
+
+def _jax_path(
+    path: str, operator: Operator, texts: list[str], joined: str, node: Node, lacking: dict[str, str]
+) -> str:
+    root, _, name = path.rpartition(".")
+    if operator.function is None and root == "kernels" and name in JAX_KERNELS:
+        template = JAX_KERNELS[name].replace("{*}", joined).replace("{shape}", literal(node.shape))
+        padded = [*texts, "None", "False", "False"]
+        return re.sub(r"\{(\d)\}", lambda found: padded[int(found.group(1))], template)
+    if operator.function is None and root == "scipy":
+        name = JAX_RENAMED.get(name, name)
+        if name in JAX_SPECIAL:
+            return f"jax.scipy.special.{name}({joined})"
+    elif operator.function is None and root in ("", "linalg"):
+        return f"jnp.{path}({joined})"
+    lacking[name] = f"{name}, a function of yours in torch" if operator.function is not None else name
+    return f"{name}({joined})"
+
+
+def _jax_constant(node: Node) -> str:
+    return _jax_array(node.value, "a constant", str(node.value.dtype))
+
+
+def _jax_input(value: Any, what: str) -> str:
+    """A torch tensor; of bfloat16 too, which NumPy lacks."""
+    exact = value.detach().double() if value.is_floating_point() else value
+    return _jax_array(exact.numpy(), what, dtype_name(value))
+
+
+def _jax_array(value: Any, what: str, dtype: str) -> str:
+    _check_size(value, what)
+    return f"jnp.array({literal(np.asarray(value).tolist())}, dtype={_jax_dtype(dtype)})"
+
+
+def _jax_dtype(dtype: str) -> str:
+    return "bool" if dtype == "bool" else f"jnp.{dtype}"
+
+
+def _check_size(value: Any, what: str) -> None:
+    if numel(value.shape) > MOST:
+        raise Diagnostic(
+            "limit",
+            f"--emit writes numbers into the script, and {what} has {numel(value.shape):,} elements; "
+            f"the limit is {MOST:,}",
+            hint="give a smaller tensor of the same kind",
+        )
