@@ -77,13 +77,15 @@ composed("selu(x)", kinks="x == 0", convention="the slope from the left at 0",
          example="'selu(x)' x=-1 -> x = 0.6467686")
 composed("gelu(x, approximate: text = 'none')", torch="nn.functional.gelu", formula="x · ndtr(x)",
          ref="exact = x * erfc(-x / sqrt(2)) / 2\n"
-             "exact if approximate == 'none' else x * sigmoid(sqrt(8 / pi) * (x + 0.044715 * (x * x * x)))",
+             "u = sqrt(2 / pi) * (x + 0.044715 * (x * x * x))\n"
+             "exact if approximate == 'none' else x * (1 + tanh(u)) / 2",
          vjp={"x": "if approximate == 'none':\n"
                    "    d = ndtr(x) + x * exp(-x**2 / 2) / sqrt(2 * pi)\n"
                    "else:\n"
                    "    s = sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3))\n"
                    "    d = s + x * s * (1 - s) * sqrt(8 / pi) * (1 + 3 * 0.044715 * x**2)\n"
-                   "g * d"}, note="approximate is 'none' or 'tanh'",
+                   "g * d"},
+         note="approximate is 'none' or 'tanh'; 1 + tanh cancels in the left tail, in torch as here",
          samples=("gelu(x) | x(2,3)", "gelu(x, approximate='tanh') | x(4)", "gelu(x) | x(0)",
                   "gelu(x) | x(1)"),
          example="'gelu(x)' x=0.5 -> x = 0.8674951")
