@@ -320,7 +320,11 @@ def _in_parallel(
     forks = "forkserver" in multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
     if forks:
+        from multiprocessing import forkserver
+
         context.set_forkserver_preload(PRELOAD)
+        with _ignoring("SIGINT"):  # the server inherits it: Ctrl-C is for this process
+            forkserver.ensure_running()
 
     def start() -> _Worker:
         ours, theirs = context.Pipe()
@@ -398,18 +402,21 @@ END = (0, b"")  # there is no line 0
 
 def _send(connection: Connection, task: tuple[int, bytes]) -> None:
     """Send a job to a worker. If it has died, that is seen later: neither SIGPIPE nor an error ends us."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    before = (
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        if in_main_thread and hasattr(signal, "SIGPIPE")
-        else None
-    )
+    with _ignoring("SIGPIPE"), contextlib.suppress(OSError):
+        connection.send(task)
+
+
+@contextlib.contextmanager
+def _ignoring(name: str) -> Iterator[None]:
+    """Without a signal, where there is one of that name and it can be ignored."""
+    if not hasattr(signal, name) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
-        with contextlib.suppress(OSError):
-            connection.send(task)
+        yield
     finally:
-        if before is not None:
-            signal.signal(signal.SIGPIPE, before)
+        signal.signal(getattr(signal, name), before)
 
 
 def _died(number: int, line: bytes, status: int | None) -> Outcome:

@@ -105,6 +105,8 @@ def _run(given: list[str]) -> int:
         if type(error).__name__ == "Abort":
             raise KeyboardInterrupt from None
         raise
+    if status == ExitStatus.INTERRUPTED:  # what Typer makes of Ctrl-C
+        raise KeyboardInterrupt
     return int(status or 0)
 
 
