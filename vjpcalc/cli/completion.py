@@ -288,7 +288,8 @@ def free_names(expression: str) -> list[str]:
     """The names in a program that are neither called nor assigned: its inputs. It need not be complete."""
     from keyword import kwlist
 
-    from vjpcalc.language.run import CONSTANTS, PREFIXES
+    from vjpcalc.language.run import PREFIXES
+    from vjpcalc.language.values import CONSTANTS
 
     found: dict[str, None] = {}
     known = {*kwlist, *CONSTANTS, *PREFIXES, *re.findall(r"\bfor\s+(\w+)\s+in\b", expression)}
