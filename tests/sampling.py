@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -37,6 +37,7 @@ class Sample:
     operator: Operator
     expression: str
     shapes: dict[str, tuple[int, ...]]
+    is_first: bool = False  # of its row's
 
     def __str__(self) -> str:
         return f"{self.expression} | " + " ".join(
@@ -46,6 +47,10 @@ class Sample:
 
 def samples(operator: Operator) -> list[Sample]:
     """The samples that a row names; else, where each parameter is a tensor, a call for each set of SHAPES."""
+    return [replace(sample, is_first=i == 0) for i, sample in enumerate(_samples(operator))]
+
+
+def _samples(operator: Operator) -> list[Sample]:
     if operator.samples:
         return [parse_sample(operator, text) for text in operator.samples]
     names = [parameter.name for parameter in operator.parameters]

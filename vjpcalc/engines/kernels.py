@@ -598,8 +598,15 @@ def solve_triangular(
         eye = np.eye(a.shape[-1])
         a = a * (1 - eye) + eye
     if not left:
-        return np.swapaxes(np.linalg.solve(np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2)), -1, -2)
-    return np.linalg.solve(a, b)
+        a, b, upper = np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2), not upper
+    # by substitution: pivoting would leave rounding errors where a derivative is exactly 0
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    x = np.zeros((*batch, *b.shape[-2:]), np.result_type(a, b, 1.0))
+    n = a.shape[-1]
+    for i in reversed(range(n)) if upper else range(n):
+        rest = b[..., i, :] - np.einsum("...k,...kj->...j", a[..., i, :], x)
+        x[..., i, :] = rest / a[..., i, i, None]
+    return x if left else np.swapaxes(x, -1, -2)
 
 
 def qr(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
