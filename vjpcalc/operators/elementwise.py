@@ -143,6 +143,9 @@ elementwise("where(condition: constant, a, b)", numexpr="where(condition, a, b)"
             samples=("where(a > b, a, b) | a(2,3) b(3)", "where(x > 0, 0, x) | x(4)",
                      "where(x > 0, x, -1) | x(0)", "where(a > 0, a, b) | a() b(1)"),
             example="'where(x > 0, x, 0)' x='[-1, 2]' --seed '[1, 1]' -> x = [0, 1]")
+elementwise("heaviside(a, b)", complex="constant", frozen=True, kinks="a == 0",
+            note="b where a is 0; no gradient flows through: torch has none for it",
+            example="'x * heaviside(x, 1)' x=3 -> x = 1")
 composed("masked_fill(x, mask: constant, value)", ref="where(mask, value, x)",
          vjp={"x": "where(mask, 0, g)", "value": "sum(where(mask, g, 0))"},
          samples=("masked_fill(x, x > 0, v) | x(2,3) v()", "masked_fill(x, x > 0, -1) | x(4)"),
@@ -224,6 +227,9 @@ elementwise("sqrt(x)", numexpr="=", complex="numexpr", domain="(0, inf)", kinks=
             example="'sqrt(x)' x=4 -> x = 0.25")
 composed("rsqrt(x)", ref="1 / sqrt(x)", domain="(0, inf)", kinks="x == 0", vjp={"x": "-0.5 * g * y**3"},
          example="'rsqrt(x)' x=4 -> x = -0.0625")
+composed("cbrt(x)", torch="", ref="sign(x) * abs(x)**(1 / 3)", kinks="x == 0", convention="NaN at 0",
+         vjp={"x": "g / (3 * y**2)"}, note="NumPy's; torch has none",
+         example="'cbrt(x)' x=-8 -> x = 0.08333333")
 composed("logaddexp(a, b)", formula="log(exp(a) + exp(b))",
          ref="d = where(isinf(a) & (a == b), 0, b - a)\n"
              "where(d <= 0, a + log1p(exp(d)), b + log1p(exp(-d)))",
