@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from vjpcalc import vjp
 from vjpcalc.explain import Explanation, explain
 from vjpcalc.language.source import width as columns
+from vjpcalc.operators.operator import table
 from vjpcalc.simplify import simplified
 from vjpcalc.use import operator
 
@@ -206,12 +208,28 @@ SIMPLER = [
     ("restore(g, x, dim, keepdim)", {"x": X, "dim": (1,), "keepdim": True}, "g"),
     ("n = 1\nfor i in range(len(s)):\n    n = n * s[i]\ng / n", {"s": (2, 3)}, "g / 6"),
     ("g / numel(x)", {"x": X}, "g / 6"),
+    ("squeeze(a.mT @ unsqueeze(v, -1), -1)", {"a": X, "v": np.ones(2)}, "a.mT @ v"),
+    ("unsqueeze(u, -1) @ unsqueeze(v, -1).mT", {"u": np.ones(2), "v": np.ones(3)}, "outer(u, v)"),
+    ("unsqueeze(v, -2) @ a.mT", {"a": X, "v": np.ones(3)}, "v @ a.mT"),
 ]
 
 
 @pytest.mark.parametrize(("rule", "values", "expected"), SIMPLER, ids=[rule for rule, *_ in SIMPLER])
 def test_a_rule_is_simplified_for_its_call(rule: str, values: dict, expected: str) -> None:
     assert simplified(rule, {"g": X, **values}) == expected
+
+
+EXAMPLES = [row for row in table() if row.example and not row.hidden]
+
+
+@pytest.mark.parametrize("row", EXAMPLES, ids=str)
+def test_every_row_explains_its_example(row, cli) -> None:
+    ran = cli("explain", *shlex.split(row.example.partition("->")[0]), "--check", "off", "--json")
+    assert ran.status == 0, ran.err
+    trace = json.loads(ran.out)["trace"]
+    assert [(step["node"], [one["reason"] for one in step["hands"]]) for step in trace["backward"] if
+            step["status"] == "failed"] == []  # fmt: skip
+    cli("explain", *shlex.split(row.example.partition("->")[0]), "--check", "off")
 
 
 # ---- the command -------------------------------------------------------------------------------------------

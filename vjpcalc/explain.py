@@ -11,6 +11,7 @@ the graph it spoils behind it.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -311,7 +312,7 @@ def _hand_on(
     limit: int,
 ) -> Iterator[Handed]:
     operator = operator_of(node)
-    cotangent = as_float64(g)
+    cotangent, y, eps = as_float64(g), as_float64(node.value), torch.finfo(g.dtype).eps
     values = {
         key: with_values(value, lambda source: as_float64(source.value))
         for key, value in node.arguments.items()
@@ -327,34 +328,22 @@ def _hand_on(
             source.value.requires_grad for source in sources
         ):
             continue
-        found = _by_rule(operator, parameter.name, values, cotangent, as_float64(node.value))
+        rule, found = None, None
+        if has_rule(operator, parameter.name):
+            rule = simplified(operator.vjp[parameter.name], {**values, "g": cotangent, "y": cotangent})
+            found = _by_rule(rule, parameter.name, values, cotangent, y)
         for place, (source, number) in enumerate(zip(sources, own, strict=True)):
             if not source.value.requires_grad:
                 continue
             given = by_torch[number]
             theirs = np.zeros(source.shape) if given is None else as_float64(given)
             kwargs: dict[str, Any] = {}
-            if found is not None:
-
-                def moved(
-                    generator: np.random.Generator, place: int = place, parameter: Any = parameter
-                ) -> np.ndarray:
-                    eps = torch.finfo(g.dtype).eps
-                    again = _by_rule(
-                        operator,
-                        parameter.name,
-                        {key: _move(value, eps, generator) for key, value in values.items()},
-                        _move(cotangent, eps, generator),
-                        _move(as_float64(node.value), eps, generator),
-                    )
-                    assert again is not None
-                    return again[place][0]
-
+            if found is not None and rule is not None:
+                moved = functools.partial(_moved, rule, parameter.name, place, values, cotangent, y, eps)
                 value, shape = found[place]
                 kwargs["summed"] = _summed(shape, source.shape)
                 kwargs["repeated"] = numel(shape) < numel(source.shape)
-                status, error, reason = _compare(theirs, value, torch.finfo(g.dtype).eps, moved)
-                rule = simplified(operator.vjp[parameter.name], {**values, "g": cotangent, "y": cotangent})
+                status, error, reason = _compare(theirs, value, ROUNDINGS * eps + operator.accuracy, moved)
                 kwargs |= {"rule": rule, "symbols": in_symbols(rule, node, names)}
             else:
                 tiny = tiny or _alone(node)
@@ -398,22 +387,37 @@ def _torch_backward(node: Node, g: torch.Tensor, engine: TorchEngine) -> list[to
 
 
 def _by_rule(
-    operator: Operator, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
+    rule: str, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
 ) -> list[tuple[np.ndarray, tuple[int, ...]]] | None:
-    """What the rule hands to each tensor of a parameter, with its shape before broadcasting was undone.
+    """What a rule hands to each tensor of a parameter, with its shape before broadcasting was undone.
 
-    None where the row has no rule that can be run.
+    None where it cannot be run.
     """
-    if not has_rule(operator, parameter):
-        return None
     try:
-        found = evaluate_rule(operator.vjp[parameter], {**values, "g": g, "y": y})
+        found = evaluate_rule(rule, {**values, "g": g, "y": y})
     except Diagnostic:
         return None
     target = values[parameter]
     pairs = list(zip(found, target, strict=True)) if isinstance(target, tuple) else [(found, target)]
     with np.errstate(all="ignore"):
         return [(sum_to(np.asarray(part, float), np.shape(own)), np.shape(part)) for part, own in pairs]
+
+
+def _moved(
+    rule: str,
+    parameter: str,
+    place: int,
+    values: Mapping[str, Any],
+    g: np.ndarray,
+    y: np.ndarray,
+    eps: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """What the rule hands on where each number that it sees is moved at random by up to ``eps`` of itself."""
+    noisy = {key: _move(value, eps, generator) for key, value in values.items()}
+    found = _by_rule(rule, parameter, noisy, _move(g, eps, generator), _move(y, eps, generator))
+    assert found is not None
+    return found[place][0]
 
 
 def _summed(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
@@ -434,14 +438,14 @@ def _move(value: Any, eps: float, generator: np.random.Generator) -> Any:
 
 
 def _compare(
-    theirs: np.ndarray, ours: np.ndarray, eps: float, moved: Callable[[np.random.Generator], np.ndarray]
+    theirs: np.ndarray, ours: np.ndarray, relative: float, moved: Callable[[np.random.Generator], np.ndarray]
 ) -> tuple[str, float, str | None]:
     """Status, largest error and reason. The rule's own rounding noise is measured only where it is in
     doubt.
     """
     with np.errstate(all="ignore"):
         error = np.where(_same(theirs, ours), 0.0, np.abs(theirs - ours))
-        tolerance = ROUNDINGS * eps * np.maximum(np.abs(theirs), np.abs(ours)) + FLOOR
+        tolerance = relative * np.maximum(np.abs(theirs), np.abs(ours)) + FLOOR
         if not np.all(error <= tolerance):
             spread = np.zeros_like(error)
             for seed in range(NOISE_RUNS):

@@ -145,7 +145,51 @@ class _Simplifier(ast.NodeTransformer):
             return left
         if known_left and isinstance(node.op, ast.Mult) and _is_one(left):
             return right
+        if isinstance(node.op, ast.MatMult):
+            return self._product(left, right)
         return ast.BinOp(left, node.op, right)
+
+    def _product(self, left: ast.expr, right: ast.expr) -> ast.expr:
+        """``left @ right``, an outer product where a column meets a row that were made of vectors."""
+        a, b = self._vector(left, column=True), self._vector(right, column=False)
+        if a is not None and b is not None:
+            return ast.Call(ast.Name("outer", ast.Load()), [a, b], [])
+        row, scalar = self._vector(left, column=False), self._scalar(left)
+        if row is not None and self._ndim(right) == 2:
+            return ast.BinOp(row, ast.MatMult(), right)
+        if scalar is not None and b is not None:
+            return ast.BinOp(scalar, ast.Mult(), b)
+        return ast.BinOp(left, ast.MatMult(), right)
+
+    def _ndim(self, node: ast.expr) -> int | None:
+        if isinstance(node, ast.Attribute) and node.attr == "mT":
+            node = node.value
+        shape = getattr(self.of(node), "shape", None) if isinstance(node, ast.Name) else None
+        return None if shape is None else len(shape)
+
+    def _scalar(self, node: ast.expr) -> ast.expr | None:
+        """g, where ``node`` is a number as a matrix: ``unsqueeze(unsqueeze(g, -1), -2)``."""
+        match node:
+            case ast.Call(
+                func=ast.Name("unsqueeze"), args=[ast.Call(func=ast.Name("unsqueeze"), args=[g, _]), _]
+            ):
+                return g if self._ndim(g) == 0 else None
+        return None
+
+    def _vector(self, node: ast.expr, *, column: bool) -> ast.expr | None:
+        """x, where ``node`` is a vector x as a column (as a row): ``unsqueeze(x, -1)``, ``unsqueeze(x,
+        -2).mT``.
+        """
+        if isinstance(node, ast.Attribute) and node.attr == "mT":
+            return self._vector(node.value, column=not column)
+        match node:
+            case ast.Call(func=ast.Name("unsqueeze"), args=[ast.Name() as x, dim]):
+                if (
+                    ast.unparse(dim) == ("-1" if column else "-2")
+                    and len(getattr(self.of(x), "shape", ())) == 1
+                ):
+                    return x
+        return None
 
     def _mask(self, op: ast.operator, left: ast.expr, right: ast.expr) -> ast.expr:
         known, other = (left, right) if _known(left) else (right, left)
@@ -167,6 +211,14 @@ class _Simplifier(ast.NodeTransformer):
                 return ast.Constant(_product(value.shape))
         if name == "len" and len(arguments) == 1 and isinstance(arguments[0], ast.Tuple):
             return ast.Constant(len(arguments[0].elts))
+        if name == "squeeze" and len(arguments) == 2 and ast.unparse(arguments[1]) == "-1":
+            match arguments[0]:
+                case ast.BinOp(left=matrix, op=ast.MatMult(), right=right):
+                    if (x := self._vector(right, column=True)) is not None:
+                        return ast.BinOp(matrix, ast.MatMult(), x)
+                    vector, scalar = self._vector(matrix, column=True), self._scalar(right)
+                    if vector is not None and scalar is not None:
+                        return ast.BinOp(vector, ast.Mult(), scalar)
         if name == "restore" and len(arguments) == 4 and isinstance(arguments[1], ast.Name):
             return self._restored(arguments)
         function = node.func if isinstance(node.func, ast.Name) else self.visit(node.func)

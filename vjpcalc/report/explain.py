@@ -274,7 +274,7 @@ class _Show:
         rows: list[list[Cell]] = [[symbols]]
         put_in = self.put_in(step, handed)
         if put_in is not None and put_in != value:
-            rows.append([merged([put_in, note])])
+            rows.append([merged([put_in, note.replace(",", " ", 1)])])
         rows.append([value])
         whole: list[Cell] = [target, sign]
         for number, row in enumerate(rows):
