@@ -98,8 +98,8 @@ LIGHT = {
     "a syntax error": "main(['1 +'])",
     "schema": "main(['schema'])",
     "completion": "main(['completion', 'bash'])",
-    "a tab": "main(['completion', 'bash', '--', 'vjpcalc \'soft'])",
-    "a tab after the expression": "main(['completion', 'fish', '--', 'vjpcalc \'a @ b\' a:fl'])",
+    "a tab": "main(['completion', 'bash', '--', \"vjpcalc 'soft\"])",
+    "a tab after the expression": "main(['completion', 'fish', '--', \"vjpcalc 'a @ b' a:fl\"])",
 }
 
 

@@ -225,9 +225,8 @@ def test_three_processes_in_one_pipe(chain, tmp_path: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-def test_a_failure_upstream_is_passed_on(tmp_path: Path) -> None:
-    ran = shell(
-        "vjpcalc 'sum(tanh(y)**2' y=1 --json | vjpcalc 'W @ x' W='[[1]]' x='[1]' --seed -:y", tmp_path
-    )
-    assert ran.returncode == 4
-    assert "the command before in the pipe failed: '(' was never closed" in ran.stderr
+def test_a_failure_upstream_is_passed_on(cli) -> None:
+    failed = cli("sum(tanh(y)**2", "y=1", "--json")
+    ran = cli("W @ x", "W=[[1]]", "x=[1]", "--seed", "-:y", stdin=failed.out)
+    assert (failed.status, ran.status) == (3, 4)
+    assert "the command before in the pipe failed: '(' was never closed" in ran.err
