@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -84,3 +85,25 @@ def test_a_file_that_cannot_be_written_is_an_error(cli, tmp_path: Path, option: 
     assert ran.status == 2
     assert "there is no folder" in ran.err
     assert list(tmp_path.iterdir()) == []
+
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
+MADE = [
+    (command, target)
+    for page in PAGES
+    for command, target in re.findall(
+        r"^\$ (vjpcalc .*--svg (\S+\.svg).*)$", page.read_text("utf-8"), re.MULTILINE
+    )
+]
+
+
+@pytest.mark.parametrize(("command", "target"), MADE, ids=[target for _, target in MADE])
+def test_a_pages_picture_is_what_its_command_makes(
+    cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, target: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "again.svg"
+    words = shlex.split(command)[1:]
+    cli(*(str(path) if word == target else word for word in words))
+    assert path.read_bytes() == (ROOT / target).read_bytes()

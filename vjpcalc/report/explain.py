@@ -267,8 +267,8 @@ class _Show:
         if handed.status == "failed" or handed.rule is None:
             value = self.tensor(handed.torch, self.room(indent + columns(handed.to) + 12))
         if handed.rule is None or handed.symbols is None:
-            said = "by torch; there is no rule: checked against this node's forward, differentiated"
-            return beside([target, sign, value, Text(f"({said})", "dim")], indent)
+            said = "no rule: torch's, against this node's forward, differentiated"
+            return [*beside([target, sign, value], indent), line(Text(said, "dim"), indent=indent)]
         note = _broadcasting(handed)
         symbols = _clip(handed.symbols, self.room(indent + columns(handed.to) + 8)) + note
         rows: list[list[Cell]] = [[symbols]]
