@@ -89,13 +89,8 @@ def test_a_file_that_cannot_be_written_is_an_error(cli, tmp_path: Path, option: 
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
-MADE = [
-    (command, target)
-    for page in PAGES
-    for command, target in re.findall(
-        r"^\$ (vjpcalc .*--svg (\S+\.svg).*)$", page.read_text("utf-8"), re.MULTILINE
-    )
-]
+SAVES = re.compile(r"^\$ (vjpcalc .*--svg (\S+\.svg).*)$", re.MULTILINE)
+MADE = [found for page in PAGES for found in SAVES.findall(page.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize(("command", "target"), MADE, ids=[target for _, target in MADE])
