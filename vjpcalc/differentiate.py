@@ -204,7 +204,8 @@ def _combine(exact: Derivative, sided: Derivative) -> Derivative:
     with np.errstate(all="ignore"):
         apart = np.maximum(np.abs(sided.left - exact.value), np.abs(sided.right - exact.value))
         near = apart <= 1e-5 * np.abs(exact.value) + 16 * sided.error + 1e-40
-    return replace(exact, kink=~near, left=sided.left, right=sided.right, flipped=sided.flipped)
+        smooth = near & ~(sided.kink & (apart > 1e-5 * np.abs(exact.value)))
+    return replace(exact, kink=~smooth, left=sided.left, right=sided.right, flipped=sided.flipped)
 
 
 def differences(replay: Replay, direction: np.ndarray) -> Derivative:
@@ -228,9 +229,10 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
 
     with np.errstate(all="ignore"):
         central, left, right = _Neville(4.0, center), _Neville(2.0, center), _Neville(2.0, center)
-        h = FIRST_STEP
+        h, change = FIRST_STEP, np.zeros_like(center)
         for _ in range(LEVELS):
             above, below = sample(h), sample(-h)
+            change = np.fmax(change, np.fmax(np.abs(above - center), np.abs(below - center)))
             noise = EPS * np.maximum(np.maximum(np.abs(above), np.abs(below)), np.abs(center)) / h
             central.add((above - below) / (2 * h), noise)
             right.add((above - center) / h, noise)
@@ -241,14 +243,17 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
         spread = np.abs(right.best - left.best)
         doubt = right.error + left.error
         kink = spread > 1e-5 * np.maximum(np.abs(right.best), np.abs(left.best)) + 16 * doubt
-        kink |= ~(np.isfinite(right.best) & np.isfinite(left.best)) & np.isfinite(center)
+        # a side without a limit, as at a jump: its estimates grow with every halving
+        limit = 0.1 * change / FIRST_STEP + 1e4 * EPS * np.abs(center)
+        slopes = [np.where(side.error > limit, np.inf, side.best) for side in (left, right)]
+        kink |= ~(np.isfinite(slopes[0]) & np.isfinite(slopes[1])) & np.isfinite(center)
     return Derivative(
         central.best,
         np.maximum(central.error, ENOUGH * np.abs(central.best)),  # where the halving ends, nothing finer is known
         "central differences",
         kink,
-        left.best,
-        right.best,
+        slopes[0],
+        slopes[1],
         flips[-1] if flips else None,
     )
 
