@@ -41,7 +41,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
-# ---- every JSON that a test makes is valid --------------------------------------------------------------------------
+# ---- every JSON that a test makes is valid -----------------------------------------------------------------
 
 
 def closed(part: Any) -> Any:
@@ -72,7 +72,12 @@ def kind_of(document: Any) -> str | None:
     return next(
         (
             name
-            for key, name in (("error", "error"), ("gradients", "result"), ("jacobians", "jacobian"), ("graph", "graph"))
+            for key, name in {
+                "error": "error",
+                "gradients": "result",
+                "jacobians": "jacobian",
+                "graph": "graph",
+            }.items()
             if key in document
         ),
         None,

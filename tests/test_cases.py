@@ -6,9 +6,9 @@
     leaf = the gradient, by hand                      | the message on stderr, line by line
     check = the verdict, where it is not "passed"
 
-The line of arguments is the first that begins with a name and ``=`` or with ``--`` (``-`` alone: none). Gradients
-are compared as values, never as text; a value may be an expression, such as ``1/cos(1)**2``. Messages are compared
-to the letter.
+The line of arguments is the first that begins with a name and ``=`` or with ``--`` (``-`` alone: none).
+Gradients are compared as values, never as text; a value may be an expression, such as ``1/cos(1)**2``.
+Messages are compared to the letter.
 """
 
 from __future__ import annotations

@@ -115,16 +115,27 @@ def test_a_users_function_is_checked_by_its_forward_alone(monkeypatch, factor: f
 # ---- what cannot be known ----------------------------------------------------------------------------------
 
 INCONCLUSIVE = {
-    "relu at 0": ("relu(x)", {"x": [-1.0, 0.0, 2.0]}, np.ones(3), ["x[1]", "kink of relu", "torch's 0 lies between them"], (1,)),
-    "maximum of equals": ("maximum(x, 0)", {"x": 0.0}, None, ["kink of maximum", "torch's 0.5 lies between"], ()),
+    "relu at 0": (
+        "relu(x)", {"x": [-1.0, 0.0, 2.0]}, np.ones(3), ["x[1]", "kink of relu", "torch's 0 lies"], (1,),
+    ),
+    "maximum of equals": (
+        "maximum(x, 0)", {"x": 0.0}, None, ["kink of maximum", "torch's 0.5 lies between"], (),
+    ),
     "abs at 0": ("abs(x)", {"x": 0.0}, None, ["kink of abs", "-1 from the left and 1 from the right"], ()),
+    "a jump": ("floor(x) * x", {"x": 2.0}, None, ["kink of floor"], ()),
+    "four equals": ("median(x)", {"x": [1.0, 1, 1, 1]}, None, ["kink of median", "move at once"], None),
     "where at its edge": ("where(x > 0, x, 0 * x)", {"x": 0.0}, None, ["a kink", ">"], ()),
     "a branch that flips": ("y = 2 * x if x > 1 else x * x\ny", {"x": 1.0}, None, ["kink"], ()),
-    "log of a negative number": ("log(x)", {"x": [-1.0, 2.0]}, np.ones(2), ["out[0] is NaN", "'log(x)'"], None),
-    "a NaN in the branch not taken": (
-        "where(x > 0, sqrt(x), 0)", {"x": [-1.0, 4.0]}, np.ones(2), ["x[0]: the gradient is NaN", "'sqrt(x)'"], (0,),
+    "log of a negative number": (
+        "log(x)", {"x": [-1.0, 2.0]}, np.ones(2), ["out[0] is NaN", "'log(x)'"], None,
     ),
-    "an infinite slope": ("sqrt(x)", {"x": 0.0}, None, ["the gradient is infinite", "backward of 'sqrt(x)'"], ()),
+    "a NaN in the branch not taken": (
+        "where(x > 0, sqrt(x), 0)", {"x": [-1.0, 4.0]}, np.ones(2),
+        ["x[0]: the gradient is NaN", "'sqrt(x)'"], (0,),
+    ),
+    "an infinite slope": (
+        "sqrt(x)", {"x": 0.0}, None, ["the gradient is infinite", "backward of 'sqrt(x)'"], (),
+    ),
 }  # fmt: skip
 
 
@@ -217,8 +228,10 @@ def test_an_unknown_method_is_refused() -> None:
 
 # ---- a thousand programs -----------------------------------------------------------------------------------
 
-UNARY = ["sin({})", "cos({})", "tanh({})", "exp({} / 4)", "abs({})", "relu({})", "sigmoid({})", "({})**2", "-({})",
-         "log(1 + ({})**2)", "sqrt(1 + ({})**2)", "maximum({}, 0.3)", "({}).T.T", "({})**3"]  # fmt: skip
+UNARY = [
+    "sin({})", "cos({})", "tanh({})", "exp({} / 4)", "abs({})", "relu({})", "sigmoid({})", "({})**2", "-({})",
+    "log(1 + ({})**2)", "sqrt(1 + ({})**2)", "maximum({}, 0.3)", "({}).T.T", "({})**3",
+]  # fmt: skip
 BINARY = [
     "({} + {})",
     "({} - {})",

@@ -69,7 +69,8 @@ def run(command: Command, cli) -> tuple[int, str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     ran = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command.text], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=120, env={**os.environ, "PATH": path, "COLUMNS": "80"},
+        stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=120,
+        env={**os.environ, "PATH": path, "COLUMNS": "80"},
     )  # fmt: skip
     return ran.returncode, ran.stdout
 

@@ -1,11 +1,12 @@
-"""vjpcalc: a vector-Jacobian product calculator. ``vjp`` and ``jacobian`` are the Python API, ``VJP`` its result."""
+"""vjpcalc: a vector-Jacobian product calculator. ``vjp`` and ``jacobian`` are the API, ``VJP`` its result."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vjpcalc.api import jacobian as jacobian, vjp as vjp
+    from vjpcalc.api import jacobian as jacobian
+    from vjpcalc.api import vjp as vjp
     from vjpcalc.backward import VJP as VJP
     from vjpcalc.diagnostics import Diagnostic as Diagnostic
 

@@ -1,4 +1,4 @@
-"""The main job in torch: leaves that require a gradient, the graph, ``backward(seed)``, and the VJP they give."""
+"""The main job in torch: leaves that require a gradient, the graph, ``backward(seed)``, and so the VJP."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
 from vjpcalc.engines.engine import Limits
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.language.run import run
-from vjpcalc.language.trace import Node, Trace
 from vjpcalc.language.syntax import Program
+from vjpcalc.language.trace import Node, Trace
 from vjpcalc.operators.operator import Operator
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Job:
                 dtype = dtype_name(self.inputs[name])
                 raise Diagnostic(
                     "input",
-                    f"'{name}' cannot be a leaf: it is {dtype}, and only floating-point tensors have gradients",
+                    f"'{name}' cannot be a leaf: it is {dtype}, and only floating-point ones have gradients",
                     hint=f"give it a dtype: {name}:float64=…",
                 )
         return tuple(dict.fromkeys(self.wrt))
@@ -134,7 +134,7 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
                 f"the output '{name}' has no gradient: it is {kind}",
                 span=node.span,
                 source=job.program.source,
-                hint="comparisons, argmax and the like are not differentiable; choose with where(condition, a, b)",
+                hint="comparisons, argmax and the like have no slope; choose with where(condition, a, b)",
             )
     return Forward(trace, leaves)
 
@@ -210,7 +210,7 @@ def _notes(job: Job, run: Forward, calls: int) -> list[str]:
 
 
 def ancestors(nodes: Sequence[Node], through: Callable[[Node], bool] = lambda node: True) -> set[Node]:
-    """The nodes that these were computed from, themselves too, following only those that ``through`` admits."""
+    """The nodes that these were computed from, themselves too, as far as ``through`` admits."""
     seen: set[Node] = set()
     stack = [node for node in nodes if through(node)]
     while stack:
@@ -264,9 +264,9 @@ def _missing_seed(name: str, shape: tuple[int, ...], several: bool) -> Diagnosti
     return Diagnostic(
         "seed",
         f"the output '{name}' has shape {shape}, so backward() needs a seed",
-        hint="backward(v) computes Jᵀ·v: v says how much each element of the output counts, and has the output's\n"
-        "shape. Only for an output of one element may it be left out: then v is 1. All ones give the\n"
-        "gradient of the sum of the output.",
+        hint="backward(v) computes Jᵀ·v: v says how much each element of the output counts, and has the\n"
+        "output's shape. Only for an output of one element may it be left out: then v is 1. All ones\n"
+        "give the gradient of the sum of the output.",
         arguments=_argument(name, _ones(shape), several),
     )
 
@@ -287,7 +287,8 @@ def _misshapen_seed(name: str, shape: tuple[int, ...], seed: torch.Tensor, sever
             how = f"repeated to {shape} it would fit; vjpcalc does not guess that"
         except RuntimeError:
             fixed = None
-            how = f"it has {count(seed.numel(), 'element')}, the output {count(torch.Size(shape).numel(), 'element')}"
+            wanted = torch.Size(shape).numel()
+            how = f"it has {count(seed.numel(), 'element')}, the output {count(wanted, 'element')}"
     if fixed is None or fixed.numel() > 64:
         value = _ones(shape)
         how += "; all ones would give the gradient of the sum of the output"
@@ -297,7 +298,8 @@ def _misshapen_seed(name: str, shape: tuple[int, ...], seed: torch.Tensor, sever
     return Diagnostic(
         "seed",
         f"the seed is {given}, the output '{name}' is {said}: they must have one shape",
-        hint=f"backward(v) computes Jᵀ·v: v has one number for each element of the output, in its shape.\n{how[0].upper()}{how[1:]}.",
+        hint="backward(v) computes Jᵀ·v: v has one number for each element of the output, in its shape.\n"
+        f"{how[0].upper()}{how[1:]}.",
         arguments=_argument(name, value, several),
     )
 

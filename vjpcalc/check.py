@@ -109,7 +109,7 @@ class LeafCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """The verdict: the worst of the leaves'. ``method`` is explicit, probe or forward; ``engine``, whose J."""
+    """The verdict: the worst of the leaves'. ``method``: explicit, probe or forward; ``engine``: whose J."""
 
     status: str
     method: str
@@ -397,7 +397,8 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
     apart = ~kinked & ~unsure & ~(error <= tolerance)
 
     if apart.any():
-        # what rounding does inside of operators is cheap to measure; runs of torch only where that is not enough
+        # what rounding does inside of operators is cheap to measure; torch runs again where that is not
+        # enough
         spread = (eps / EPS) * _reference_spread(witness, v, apart)
         if (apart & ~(error <= tolerance + SPREAD_FACTOR * spread)).any():
             spread = spread + witness.projected_size(noise.spread(name))
@@ -451,8 +452,8 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
     if unsure.any():
         worst = int(np.argmax(np.where(unsure, doubt, -1)))
         reason = (
-            f"{element.name(worst)}: the differences do not converge: {other[worst]:.6g} ± {doubt[worst]:.2g} "
-            f"(backward gives {own[worst]:.6g})"
+            f"{element.name(worst)}: the differences do not converge: {other[worst]:.6g} "
+            f"± {doubt[worst]:.2g} (backward gives {own[worst]:.6g})"
         )
         return replace(report, status=INCONCLUSIVE, reason=reason, index=element.index(worst))
     return report
@@ -509,7 +510,8 @@ def _kink_reason(
     if np.isfinite([low, high]).all():
         between = min(low, high) - 1e-6 <= own[k] <= max(low, high) + 1e-6
         where = "lies between them" if between else "does not lie between them"
-        reason += f": the slope is {low:.6g} from the left and {high:.6g} from the right; torch's {own[k] + 0.0:.6g} {where}"
+        reason += f": the slope is {low:.6g} from the left and {high:.6g} from the right; "
+        reason += f"torch's {own[k] + 0.0:.6g} {where}"
     return reason
 
 
@@ -520,7 +522,7 @@ def _mixes(trace: Trace, witness: _Witness) -> bool:
 
 
 def _hidden_kink(trace: Trace, witness: _Witness, v: np.ndarray) -> str | None:
-    """A kink that no single element shows, in words: of three equal numbers each may move and the median stays.
+    """A kink that no single element shows, in words: each of three equal numbers may move, the median stays.
 
     Looked for where an operator says that it is at a kink, or where nothing is known of it; along random
     directions, in which all elements move at once.
@@ -555,8 +557,8 @@ def _accuracy(trace: Trace, leaf: str) -> float:
 def _reference_spread(witness: _Witness, v: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """How far Jᵀ·v moves where the values inside of the reference's operators move by one ulp, shape (n,).
 
-    torch's noise goes around its operators; a softmax or a gelu cancels inside of one. Measured for the elements
-    that are ``wanted``, a few hundred at the most.
+    torch's noise goes around its operators; a softmax or a gelu cancels inside of one. Measured for the
+    elements that are ``wanted``, a few hundred at the most.
     """
     replay = witness.replay
     spread = np.zeros(wanted.shape)

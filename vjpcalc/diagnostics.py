@@ -105,7 +105,7 @@ class Diagnostic(Exception):  # noqa: N818 (it is what compilers call it)
         return self.source.position(self.span.start)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document of an error: ``code`` is the exit status, ``line`` and ``column`` count from 1."""
+        """The JSON document of an error: ``code`` is the exit status; line and column count from 1."""
         line, column = self.position
         return {
             "format_version": FORMAT_VERSION,

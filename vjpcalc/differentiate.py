@@ -23,7 +23,6 @@ from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.trace import Kink, Node, Trace, with_values
 from vjpcalc.operators.operator import numel
 
-
 FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
 LEVELS = 14  # halvings of it at the most: down to 4e-6
 ENOUGH = 1e-11  # relative error estimate at which the halving ends
@@ -106,9 +105,8 @@ def jacobian(
 ) -> Jacobian:
     """The Jacobian of a reference trace's outputs with respect to one leaf.
 
-    ``targets`` are the nodes to differentiate (default: the trace's outputs), joined in order; ``replay``, where
-    it is there already, says the same. ``progress``
-    is told how many of how many columns are done.
+    ``targets`` are the nodes to differentiate (default: the trace's outputs), joined in order; ``replay``,
+    where it is there already, says the same. ``progress`` is told how many of how many columns are done.
     """
     if replay is None:
         replay = Replay(trace, leaf, targets if targets is not None else trace.outputs.values())
@@ -249,7 +247,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
         kink |= ~(np.isfinite(slopes[0]) & np.isfinite(slopes[1])) & np.isfinite(center)
     return Derivative(
         central.best,
-        np.maximum(central.error, ENOUGH * np.abs(central.best)),  # where the halving ends, nothing finer is known
+        np.maximum(central.error, ENOUGH * np.abs(central.best)),  # nothing finer is known where it ended
         "central differences",
         kink,
         slopes[0],

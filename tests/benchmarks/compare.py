@@ -1,7 +1,7 @@
-"""Benchmarks: each figure beside a rival's from the same run, and their ratio. ``python tests/benchmarks/compare.py``
+"""Each figure beside a rival's from the same run, and their ratio: ``python tests/benchmarks/compare.py``
 
-Runs alternate (ours, the rival's, ours, …), so that a machine that changes speed does so for both; the median counts.
-Nothing here is asserted: a test must not depend on how busy a machine is.
+Runs alternate (ours, the rival's, ours, …), so that a machine that changes speed does so for both; the median
+counts. Nothing here is asserted: a test must not depend on how busy a machine is.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ print(a.grad, b.grad)
 MATRICES = ["a=[[0,0],[2,2]]", "b=[[1,2],[1,2]]", "--seed", "[[1,2],[3,4]]"]
 
 
-def process(*command: str) -> Callable[[], object]:
+Function = Callable[[], object]
+
+
+def process(*command: str) -> Function:
     return lambda: subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
 
 
-def compare(title: str, ours: Callable[[], object], rival: Callable[[], object], name: str, runs: int = 7) -> None:
+def compare(title: str, ours: Function, rival: Function, name: str, runs: int = 7) -> None:
     times: tuple[list[float], list[float]] = ([], [])
     for function in (ours, rival):
         function()  # warm up
@@ -51,8 +54,10 @@ def gradcheck(function: Callable[..., torch.Tensor], *shapes: tuple[int, ...]) -
 
 def main() -> None:
     print("whole processes")
-    compare("vjpcalc 'a @ b', checked", process("-m", "vjpcalc", "a @ b", *MATRICES), process("-c", SCRIPT), "a torch script, unchecked", 5)
-    compare("vjpcalc --help", process("-m", "vjpcalc", "--help"), process("-c", "import torch"), "import torch", 5)
+    checked, script = process("-m", "vjpcalc", "a @ b", *MATRICES), process("-c", SCRIPT)
+    compare("vjpcalc 'a @ b', checked", checked, script, "a torch script, unchecked", 5)
+    helping, importing = process("-m", "vjpcalc", "--help"), process("-c", "import torch")
+    compare("vjpcalc --help", helping, importing, "import torch", 5)
 
     print("\nthe gradients and their check, in process")
     x, w = np.random.default_rng(0).normal(size=(20, 10)), np.random.default_rng(1).normal(size=(10, 5))
@@ -70,9 +75,10 @@ def main() -> None:
         "torch.autograd.gradcheck",
         3,
     )
+    matrix = np.random.default_rng(2).normal(size=(12, 12)) + 20 * np.eye(12)
     compare(
         "inv(x), J of 144 by 144",
-        lambda: vjpcalc.vjp("inv(x)", {"x": np.eye(12) * 3 + x[:12, :1] @ x[:1, :] @ np.ones((10, 12)) / 50}, np.ones((12, 12))),
+        lambda: vjpcalc.vjp("inv(x)", {"x": matrix}, np.ones((12, 12))),
         gradcheck(lambda x: torch.linalg.inv(x + 20 * torch.eye(12)), (12, 12)),
         "torch.autograd.gradcheck",
     )

@@ -20,9 +20,10 @@ from vjpcalc.cli.graph import graph
 from vjpcalc.cli.jacobian import jacobian
 from vjpcalc.cli.ops import ops
 from vjpcalc.cli.schema import schema
-from vjpcalc.cli.streams import given_command, quoted
+from vjpcalc.cli.streams import given_command
 from vjpcalc.cli.vjp import vjp
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
+from vjpcalc.report.shell import quoted
 
 app = typer.Typer(
     name="vjpcalc",
@@ -41,21 +42,22 @@ def _version(value: bool) -> None:
 
 
 @app.callback(
-    epilog="A first word that is no command is an expression: [bold]vjpcalc 'a @ b' a=… b=…[/bold] is the same as "
-    "[bold]vjpcalc vjp 'a @ b' a=… b=…[/bold]; its options: vjpcalc vjp -h."
+    epilog="A first word that is no command is an expression: [bold]vjpcalc 'a @ b' a=… b=…[/bold] is the "
+    "same as [bold]vjpcalc vjp 'a @ b' a=… b=…[/bold]; its options: vjpcalc vjp -h."
 )
 def _app(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """The vector-Jacobian product Jᵀ·seed of an expression, by PyTorch's backward(seed), and a check of it."""
+    """The vector-Jacobian product Jᵀ·seed of an expression by PyTorch's backward(seed), and a check of it."""
 
 
 app.command(
     "vjp",
     rich_help_panel="Commands",
-    epilog="For example:  [bold]vjpcalc 'a @ b' a='[[0,0],[2,2]]' b='[[1,2],[1,2]]' --seed '[[1,2],[3,4]]'[/bold]",
+    epilog="For example:  "
+    "[bold]vjpcalc 'a @ b' a='[[0,0],[2,2]]' b='[[1,2],[1,2]]' --seed '[[1,2],[3,4]]'[/bold]",
 )(vjp)
 app.command("jacobian", rich_help_panel="Commands")(jacobian)
 app.command("explain", rich_help_panel="Commands")(explain)

@@ -97,7 +97,7 @@ class ReportOptions:
 
 
 def takes(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the options of whole groups: ``@takes(job=JobOptions)`` passes them on as one ``job``."""
+    """Give a command the options of whole groups: ``@takes(job=JobOptions)`` passes them as one ``job``."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(function)

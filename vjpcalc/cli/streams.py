@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vjpcalc.cli.options import ReportOptions
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, did_you_mean
+from vjpcalc.report.shell import quoted
 
 if TYPE_CHECKING:
     from vjpcalc.backward import VJP, Job
@@ -97,14 +97,6 @@ def typed(words: Sequence[str]) -> str:
         elif word not in ("-q", "--quiet"):
             kept.append(quoted(word))
     return " ".join(["vjpcalc", *kept])
-
-
-def quoted(word: str) -> str:
-    """A word as people quote it: ``a='[1, 2]'`` rather than ``'a=[1, 2]'``."""
-    name, equals, value = word.partition("=")
-    if equals and name.replace(":", "").isidentifier():
-        return f"{name}={shlex.quote(value)}"
-    return shlex.quote(word)
 
 
 def only_leaf(name: str, job: Job, options: ReportOptions) -> str:

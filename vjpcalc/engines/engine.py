@@ -11,7 +11,7 @@ from vjpcalc.operators.operator import Operator
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Where a program is stopped. ``max_steps`` statements and operators; ``max_elements`` of any one tensor."""
+    """Where a program is stopped: ``max_steps`` statements and operators, ``max_elements`` of one tensor."""
 
     max_steps: int = 100_000
     max_elements: int = 50_000_000

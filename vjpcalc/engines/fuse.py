@@ -28,7 +28,7 @@ MAX_OPERATIONS = 200
 MAX_NESTING = 60
 
 EPS = float(np.finfo(np.float64).eps)
-# The complex step, relative to |x|: a power of 2 is exact, and of this one even the square root vanishes beside 1.
+# The complex step, relative to |x|. A power of 2 is exact, and even this one's square root vanishes beside 1.
 STEP = 2.0**-300
 
 
@@ -138,8 +138,8 @@ class Replay:
     @functools.cached_property
     def _single_steps(self) -> list[Step]:
         """The complex steps with every operator on its own, so that each result can be moved."""
-        nodes = (node for node in self._trace.nodes if node.index in self.smooth and node.operator is not None)
-        return [Step(node, node.inputs, None) for node in nodes]
+        nodes = (self.smooth[index] for index in sorted(self.smooth))
+        return [Step(node, node.inputs, None) for node in nodes if node.operator is not None]
 
     def _join(self, get: Callable[[Node], np.ndarray]) -> np.ndarray:
         parts = [np.ravel(get(node)) for node in self.targets]

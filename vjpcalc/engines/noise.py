@@ -1,8 +1,8 @@
-"""Random signs for stochastic arithmetic: the direction in which each number is moved by one unit in the last place.
+"""Random signs for stochastic arithmetic: which way each number is moved by one unit in the last place.
 
-The idea is CESTAC's (Vignes, Mathematics and Computers in Simulation 35, 1993): what a result loses to rounding
-shows in its spread over a few runs. Runs come in pairs of opposite signs, so that no single number's effect is
-missed by chance.
+The idea is CESTAC's (Vignes, Mathematics and Computers in Simulation 35, 1993): what a result loses to
+rounding shows in its spread over a few runs. Runs come in pairs of opposite signs, so that no single number's
+effect is missed by chance.
 """
 
 from __future__ import annotations
@@ -23,4 +23,8 @@ def noises() -> list[Noise]:
 
 def _noise(seed: int, sign: float) -> Noise:
     generator = np.random.default_rng(seed)
-    return lambda shape: np.asarray(sign * (2.0 * generator.integers(0, 2, tuple(shape), dtype=np.int8) - 1.0))
+
+    def signs(shape: Sequence[int]) -> np.ndarray:
+        return np.asarray(sign * (2.0 * generator.integers(0, 2, tuple(shape), dtype=np.int8) - 1.0))
+
+    return signs

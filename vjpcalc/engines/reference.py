@@ -75,7 +75,7 @@ class ReferenceEngine:
 
 
 def _call_user_function(operator: Operator, values: Mapping[str, Any]) -> np.ndarray:
-    """The forward of a user's torch function, run without autograd: the one place where torch must be asked."""
+    """The forward of a user's torch function, run without autograd: here alone must torch be asked."""
     import torch
 
     from vjpcalc.language.trace import with_arrays

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 # Prefixes that an expression pasted from PyTorch, NumPy or JAX code may carry: accepted and dropped.
 PREFIXES = frozenset(
     """
-    torch linalg torch.linalg torch.special torch.nn torch.nn.functional torch.fft torch.Tensor F nn nn.functional
-    np np.linalg numpy numpy.linalg jnp jnp.linalg jax jax.numpy jax.nn jax.lax scipy.special special math
+    torch linalg torch.linalg torch.special torch.nn torch.nn.functional torch.fft torch.Tensor F nn
+    nn.functional np np.linalg numpy numpy.linalg jnp jnp.linalg jax jax.numpy jax.nn jax.lax
+    scipy.special special math
     """.split()  # noqa: SIM905 (it reads better)
 )
 

@@ -36,7 +36,7 @@ class Positions:
 
 
 def width(text: str) -> int:
-    """Terminal columns that a text takes: two for a wide (East Asian) character, none for a combining mark."""
+    """Terminal columns that a text takes: two for a wide (East Asian) character, none for a combining one."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
     )

@@ -30,7 +30,7 @@ from typing import Any
 from vjpcalc.diagnostics import Diagnostic, Source, Span
 from vjpcalc.language.source import Positions, clean
 
-# ---- the Program -------------------------------------------------------------------------------------------------
+# ---- the Program -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Operator ``function`` applied. A method call has its receiver first in ``arguments`` and ``method`` set."""
+    """Operator ``function`` applied. A method call has its receiver first in ``arguments``."""
 
     function: str
     arguments: tuple[Expression, ...]
@@ -161,7 +161,7 @@ class Program:
         return self.source.text
 
 
-# ---- parsing -----------------------------------------------------------------------------------------------------
+# ---- parsing -----------------------------------------------------------------------------------------------
 
 MAX_LENGTH = 100_000  # characters of a program
 MAX_BRACKETS = 150  # brackets within brackets: Python's own parser gives up at 200
@@ -201,7 +201,7 @@ REFUSED: dict[str, str] = {
     "GeneratorExp": "comprehensions are not part of the language; use a for loop or a tensor operator",
     "Import": "import is not part of the language; every operator is there already (see 'vjpcalc ops')",
     "ImportFrom": "import is not part of the language; every operator is there already (see 'vjpcalc ops')",
-    "FunctionDef": "functions cannot be defined in an expression; put it into a file and pass --use FILE.py:NAME",
+    "FunctionDef": "functions cannot be defined here; put it into a file and pass --use FILE.py:NAME",
     "Dict": "dictionaries are not part of the language",
     "JoinedStr": "f-strings are not part of the language",
     "NamedExpr": "':=' is not part of the language; write the assignment as a statement of its own",
@@ -220,7 +220,7 @@ REFUSED: dict[str, str] = {
 def parse(text: str, name: str = "expression") -> Program:
     """Parse a text into a Program.
 
-    Raises Diagnostic: kind ``syntax`` for what is not in the language, ``limit`` for what is too long or too deep.
+    Raises Diagnostic: ``syntax`` for what is not in the language, ``limit`` for what is too long or too deep.
     """
     source = Source(clean(text), name)
     if not source.text:

@@ -3,27 +3,27 @@
 A row's constructor says what kind of operator it is:
 
     elementwise(…)  one NumPy kernel applied to each element, with broadcasting; numexpr runs it where it can
-    composed(…)     defined by a program in vjpcalc's own language (``ref``), in its numerically stable form; with
-                    ``torch=""``, for what torch lacks, torch runs that program too
+    composed(…)     defined by a program in vjpcalc's own language (``ref``), in its numerically stable form;
+                    with ``torch=""``, for what torch lacks, torch runs that program too
     movement(…)     elements are moved or copied, never computed: its Jacobian holds only 0 and 1
     creation(…)     makes a constant, by NumPy for both engines
     array(…)        anything else: one NumPy kernel on whole arrays
-    several(…)      returns several tensors, each the operator of another row: a named tuple (``fields``), or a tuple of
-                    ``count`` items, item ``i`` of which is the program ``part``
+    several(…)      returns several tensors, each by the operator of another row: a named tuple (``fields``),
+                    or a tuple of ``count`` items, item ``i`` of which is the program ``part``
 
 A row's signature is text, ``softmax(x, dim: axis)``. A bare parameter is a differentiable tensor; one with a
-kind (see KINDS) is an option. ``name|other`` gives a parameter a second spelling, ``*name`` takes all that follow.
+kind (see KINDS) is an option. ``name|other`` gives a second spelling, ``*name`` takes all that follow.
 
-Names in scope in the texts of a row: every text sees the parameters by name; ``vjp`` rules see ``g`` (the arriving
-cotangent, shaped like the output) and ``y`` (the output) too. A rule may leave broadcasting alone: it is undone
-for all rows in one place. ``kinks`` is a mask that is true where the operator is not differentiable.
+Names in scope in the texts of a row: every text sees the parameters by name; ``vjp`` rules see ``g`` (the
+arriving cotangent, shaped like the output) and ``y`` (the output) too. A rule may leave broadcasting alone:
+it is undone for all rows in one place. ``kinks`` is a mask, true where the operator is not differentiable.
 
-``torch`` and ``numpy`` name the function that each engine calls, with a call template where its arguments differ
-from the row's: ``sum(x, axis=dim, keepdims=keepdim)``. ``numexpr`` is the text of one numexpr expression.
+``torch`` and ``numpy`` name the function that each engine calls, with a call template where its arguments
+differ from the row's: ``sum(x, axis=dim, keepdims=keepdim)``. ``numexpr`` is the text of one expression.
 
-``domain`` says where the operator is defined and smooth, for one parameter or, as a dict, for each by name: an
-interval such as ``(0, inf)`` or ``[-1, 1]``, or ``nonzero``; empty where that is everywhere. ``convention`` is
-torch's choice at a kink; a row with kinks and none leaves it to torch, and its rule need not agree there.
+``domain`` says where the operator is defined and smooth, for one parameter or, as a dict, for each by name:
+an interval such as ``(0, inf)`` or ``[-1, 1]``, or ``nonzero``; empty where that is everywhere.
+``convention`` is torch's choice at a kink; a row with kinks and none leaves it to torch, and its rule need not agree there.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ DTYPES = {
     "bool": "bool",
 }
 
-# Kinds that hold tensors: their values become nodes of the graph. No gradient flows into constants and indices.
+# Kinds that hold tensors: their values become nodes of the graph. Constants and indices get no gradient.
 TENSOR_KINDS = ("tensor", "tensors", "constant", "indices", "target")
 
 # Second spellings that every row understands, since torch and NumPy disagree on them everywhere.
@@ -118,7 +118,7 @@ class Call:
     @classmethod
     @functools.cache
     def parse(cls, text: str) -> Call:
-        """Read ``name``, or ``name(x, *shape, axis=dim)``, optionally followed by ``.field`` of the result."""
+        """Read ``name``, or ``name(x, *shape, axis=dim)``, or that with ``.field`` of the result after it."""
         matched = re.fullmatch(r"([\w.]+)(?:\((.*)\)(?:\.(\w+))?)?", text, re.DOTALL)
         assert matched, f"not a call template: {text!r}"
         path, inside, result = matched.groups()
@@ -239,7 +239,7 @@ def _split_commas(text: str) -> Iterator[str]:
         yield text[start:]
 
 
-# ---- the registry -------------------------------------------------------------------------------------------
+# ---- the registry ------------------------------------------------------------------------------------------
 
 REGISTRY: dict[
     str, list[Operator]
@@ -286,7 +286,7 @@ def register(operator: Operator) -> Operator:
 
 
 def elementwise(signature: str, **row: Any) -> Operator:
-    """An operator on each element: NumPy's kernel of the same name; ``numexpr="="`` if numexpr has that name too."""
+    """An operator on each element: NumPy's kernel of that name; ``numexpr="="`` if numexpr has it too."""
     name = signature.partition("(")[0]
     if row.get("numexpr") == "=":
         _, parameters = parse_signature(signature)
@@ -316,7 +316,7 @@ def array(signature: str, **row: Any) -> Operator:
 
 
 def several(signature: str, **row: Any) -> Operator:
-    """An operator with several results: ``fields`` maps each name to a call of another row; or ``count`` and ``part``."""
+    """An operator with several results: ``fields`` (name → call of a row), or ``count`` and ``part``."""
     return _row("several", signature, {}, row)
 
 
@@ -334,13 +334,13 @@ def table() -> list[Operator]:
     return list(rows.values())
 
 
-# ---- binding a call to a row ----------------------------------------------------------------------------------
+# ---- binding a call to a row -------------------------------------------------------------------------------
 
 
 def bind(operator: Operator, positional: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments by parameter name, options checked and normalized (a dimension counts from 0, a flag is a bool).
+    """Arguments by parameter name, options checked and normalized: dimensions count from 0, flags are bools.
 
-    Tensors are recognised by their ``shape``. Raises Diagnostic (type, value) where the call does not fit the row.
+    Tensors are recognised by their ``shape``. Raises Diagnostic (type, value) where the call does not fit.
     """
     values = _assign(operator, positional, keywords)
     ndim = next((len(v.shape) for p in operator.tensors if hasattr(v := values[p.name], "shape")), None)

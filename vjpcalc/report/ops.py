@@ -10,6 +10,7 @@ from typing import Any
 from vjpcalc.operators.operator import Operator
 from vjpcalc.report.document import Blank, Block, Text, line
 from vjpcalc.report.mathematics import cotangent, mathematics
+from vjpcalc.report.shell import quoted
 
 LABEL = 12  # columns that the labels of a reference page take
 
@@ -93,8 +94,7 @@ def _domain(row: Operator) -> list[str]:
 def example(row: Operator) -> tuple[str, list[str]]:
     """A row's example as a command for a shell, and the gradients that it prints."""
     command, _, gradients = row.example.partition("->")
-    words = [f"{n}={shlex.quote(v)}" if (n := w.partition("=")[0]).isidentifier() and (v := w.partition("=")[2]) else shlex.quote(w)
-             for w in shlex.split(command)]  # fmt: skip
+    words = [quoted(word) for word in shlex.split(command)]
     return "vjpcalc " + " ".join(words), [gradient.strip() for gradient in gradients.split(";")]
 
 

@@ -121,7 +121,7 @@ DEFINITIONS: dict[str, Schema] = {
         additionalProperties=False,
     ),
     "record": {
-        "description": "A line that 'vjpcalc batch' writes: a result or an error, with the job's line and id.",
+        "description": "A line of 'vjpcalc batch': a result or an error, with the job's line and id.",
         "anyOf": [
             thing(
                 "A result.",
@@ -182,7 +182,7 @@ DEFINITIONS: dict[str, Schema] = {
         {
             "forward": {"type": "array", "items": ref("node")},
             "backward": {"type": "array", "items": ref("step")},
-            "first_wrong": {"type": ["string", "null"], "description": "The first node whose backward is wrong."},
+            "first_wrong": {"type": ["string", "null"], "description": "The first wrong node."},
             "jacobians": by_name("tensor", "With --arithmetic: J by leaf."),
         },
     ),
@@ -215,7 +215,8 @@ DEFINITIONS: dict[str, Schema] = {
     ),
     "handed": thing(
         "What a node hands on to one of those that it was computed from.",
-        "to parameter rule symbols value by_rule summed_over repeated accumulates status max_abs_error reason",
+        "to parameter rule symbols value by_rule summed_over repeated accumulates status max_abs_error "
+        "reason",
         {
             "to": text("A node."),
             "parameter": text("The operator's name for it."),

@@ -1,4 +1,4 @@
-"""The report of the main job: outputs and seeds, then each leaf's gradient next to Jᵀ·seed and the verdict."""
+"""The report of the main job: outputs and seeds, then each leaf's gradient next to Jᵀ·seed, and verdicts."""
 
 from __future__ import annotations
 

@@ -495,7 +495,7 @@ def write(path: str | os.PathLike[str], arrays: Arrays) -> None:
 
 
 def save(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file that holds no tensors (a picture, a text): whole or not at all. Raises Diagnostic (usage)."""
+    """Write a file of no tensors (a picture, a text), whole or not at all. Raises Diagnostic (usage)."""
     path = Path(path)
     if path.is_dir():
         raise Diagnostic("usage", f"'{path}' cannot be written: it is a folder")
