@@ -48,6 +48,7 @@ from vjpcalc.operators.operator import numel
 METHODS = ("auto", "explicit", "probe", "forward", "off")
 
 PROBES = 8  # random directions of a probe
+DIRECTIONS = 2  # random directions in which a kink is looked for
 SPREAD_FACTOR = 10.0  # a few runs see less than the whole spread, and torch's formula may lose more than ours
 DOUBT = 1e-8  # relative error estimate of the differences beyond which they cannot judge
 ASKED = 200  # elements at the most whose noise inside of operators is measured
@@ -407,7 +408,7 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
                 tolerance = tolerance + eps * depth * _largest(size)
         measured = tolerance + SPREAD_FACTOR * spread
         wrong = apart & ~(error <= measured)
-        if wrong.any() and (reason := _hidden_kink(trace, witness, v)):
+        if wrong.any() and (reason := _hidden_kink(trace, witness, v, other)):
             return replace(report, status=INCONCLUSIVE, reason=reason)
         if wrong.any() and not _second_witness(witness, v, wrong, own, other, error):
             return replace(
@@ -447,7 +448,7 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
             reason=_kink_reason(trace, witness, v, worst, own, element),
             index=element.index(worst),
         )
-    if kinks and (reason := _hidden_kink(trace, witness, v)):
+    if kinks and (reason := _hidden_kink(trace, witness, v, other)):
         return replace(report, status=INCONCLUSIVE, reason=reason)
     if unsure.any():
         worst = int(np.argmax(np.where(unsure, doubt, -1)))
@@ -521,11 +522,12 @@ def _mixes(trace: Trace, witness: _Witness) -> bool:
     return any(node.operator is not None and node.operator.kind == "array" for node in nodes)
 
 
-def _hidden_kink(trace: Trace, witness: _Witness, v: np.ndarray) -> str | None:
+def _hidden_kink(trace: Trace, witness: _Witness, v: np.ndarray, other: np.ndarray) -> str | None:
     """A kink that no single element shows, in words: each of three equal numbers may move, the median stays.
 
-    Looked for where an operator says that it is at a kink, or where nothing is known of it; along random
-    directions, in which all elements move at once.
+    Looked for where an operator says that it is at a kink, or where nothing is known of it: along random
+    directions, in which all elements move at once, the slope must be the same from both sides, and be what
+    ``other``, Jᵀ·v, foretells.
     """
     replay = witness.replay
     if replay is None:
@@ -533,10 +535,22 @@ def _hidden_kink(trace: Trace, witness: _Witness, v: np.ndarray) -> str | None:
     kinks = relevant_kinks(trace, replay)
     if not kinks and witness.jacobian.method == "complex step":
         return None
+    generator = np.random.default_rng(0)
     scale = relative_scale(np.asarray(replay.leaf.value))
-    for noise in noises()[::2]:
-        found = differences(replay, scale * noise(scale.shape))
-        if found.kink is not None and (found.kink & (v != 0)).any():
+    for _ in range(DIRECTIONS):
+        direction = (
+            scale * generator.uniform(0.5, 1.0, scale.shape) * generator.choice([-1.0, 1.0], scale.shape)
+        )
+        found = differences(replay, direction)
+        assert found.kink is not None
+        bent = bool((found.kink & (v != 0)).any())
+        if witness.directions is None and not bent:
+            with np.errstate(all="ignore"):
+                foretold = np.ravel(direction) @ other
+                size = np.abs(np.ravel(direction)) @ np.abs(other) + np.abs(v) @ np.abs(found.value)
+                doubt = 16 * (np.abs(v) @ found.error) + 1e-5 * size + FLOOR
+                bent = bool(np.abs(v @ found.value - foretold) > doubt)
+        if bent:
             named = sorted({kink.operator.name for kink in kinks})
             of = f" of {', '.join(named)}" if named else ""
             return f"a kink{of}: the slopes differ where several elements of the leaf move at once"

@@ -23,7 +23,8 @@ differ from the row's: ``sum(x, axis=dim, keepdims=keepdim)``. ``numexpr`` is th
 
 ``domain`` says where the operator is defined and smooth, for one parameter or, as a dict, for each by name:
 an interval such as ``(0, inf)`` or ``[-1, 1]``, or ``nonzero``; empty where that is everywhere.
-``convention`` is torch's choice at a kink; a row with kinks and none leaves it to torch, and its rule need not agree there.
+``convention`` is torch's choice at a kink; a row with kinks and none leaves it to torch, and its rule need
+not agree there.
 """
 
 from __future__ import annotations
