@@ -221,3 +221,7 @@ def test_the_examples_in_the_docstrings_run() -> None:
 
     assert doctest.testmod(vjpcalc.api).failed == 0
     assert isinstance(vjp("x", {"x": 1}), VJP)
+
+
+def test_a_lone_carriage_return_ends_a_line() -> None:
+    assert vjp("y = x\ry * 2", {"x": 1}).gradients["x"].item() == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -230,3 +231,14 @@ def test_a_failure_upstream_is_passed_on(cli) -> None:
     ran = cli("W @ x", "W=[[1]]", "x=[1]", "--seed", "-:y", stdin=failed.out)
     assert (failed.status, ran.status) == (3, 4)
     assert "the command before in the pipe failed: '(' was never closed" in ran.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_unicode_gets_question_marks(encoding: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "vjpcalc", "x", "x=1"],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert "check ? passed" in ran.stdout.decode(encoding)

@@ -10,6 +10,9 @@ def main() -> None:
     """Run the command line and exit with its status. A closed pipe ends the process quietly by SIGPIPE."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # ✓ is ? where a terminal's encoding lacks it
     from vjpcalc.cli.app import main as run
 
     sys.exit(run())

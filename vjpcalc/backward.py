@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ import torch  # noqa: TID253 (imported only once there is something to compute)
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
 from vjpcalc.engines.engine import Limits
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.language.run import run
+from vjpcalc.language.run import fault_of, run
 from vjpcalc.language.syntax import Program
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.operators.operator import Operator
+from vjpcalc.tensors.dtypes import check_fits
 
 if TYPE_CHECKING:
     from vjpcalc.check import Check
@@ -51,6 +53,8 @@ class Job:
                     hint="give a leaf a value: x='[1, 2, 3]' (or x:float64=… for whole numbers from a file)",
                 )
             return found
+        if not self.wrt:
+            raise Diagnostic("input", "--wrt names no leaf", hint="leave it out, or name inputs: --wrt a,b")
         for name in self.wrt:
             if name not in self.inputs:
                 raise Diagnostic(
@@ -160,16 +164,24 @@ def backward(
             tensors = [run.trace.outputs[name].value for name in roots]
             try:
                 torch.autograd.backward(tensors, list(roots.values()), retain_graph=turn + 1 < rounds)
-            except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-                raise Diagnostic(
-                    "value",
-                    "backward() failed",
-                    hint=str(error).strip().split("\n")[0] or type(error).__name__,
-                ) from error
+            except Exception as error:
+                raise backward_fault(job, error) from error
     gradients = {
         name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in run.leaves.items()
     }
     return gradients, calls
+
+
+def backward_fault(job: Job, error: Exception) -> Exception:
+    """What went wrong in ``backward()``: in a function of the user's own, if it is there; else in torch."""
+    for frame, _ in traceback.walk_tb(error.__traceback__ if job.use else None):
+        module = str(frame.f_globals.get("__name__", ""))
+        if frame.f_code.co_name == "backward" and module.split(".")[0] not in ("torch", "vjpcalc"):
+            return fault_of(frame.f_code.co_qualname.rpartition("<locals>.")[2], error)
+    if not isinstance(error, RuntimeError | NotImplementedError | TypeError | ValueError) and not job.use:
+        return error
+    said = str(error).strip().split("\n")[0]
+    return Diagnostic("value", "backward() failed", hint=said or type(error).__name__)
 
 
 def compute(job: Job) -> VJP:
@@ -204,6 +216,9 @@ def _notes(job: Job, run: Forward, calls: int) -> list[str]:
     if job.wrt is None:
         constants = [name for name in job.inputs if name not in run.leaves]
         notes += [f"{name}: a constant, since it is {dtype_name(job.inputs[name])}" for name in constants]
+    for name, seeds in job.seeds.items():
+        notes += [f"the seed of {name} was {dtype_name(seed)}: made {dtype_name(run.trace.outputs[name].value)}"
+                  for seed in seeds if not seed.is_floating_point()]  # fmt: skip
     if calls > 1:
         notes.append(f"{calls} backward calls: their gradients accumulate")
     return notes
@@ -248,8 +263,17 @@ def match_seeds(job: Job, outputs: Mapping[str, Node]) -> dict[str, list[torch.T
         for seed in given:
             if tuple(seed.shape) != shape:
                 raise _misshapen_seed(name, shape, seed, several)
-        matched[name] = [seed.detach().to(node.value.dtype) for seed in given]
+        matched[name] = [_cast(seed, node.value.dtype) for seed in given]
     return matched
+
+
+def _cast(seed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A seed in its output's dtype. Raises Diagnostic (seed) where a number is too large for it."""
+    try:
+        check_fits(seed, str(dtype).removeprefix("torch."))
+    except Diagnostic as diagnostic:
+        raise Diagnostic("seed", f"the seed does not fit its output: {diagnostic.message}") from None
+    return seed.detach().to(dtype)
 
 
 def _argument(name: str, value: str, several: bool) -> list[str]:

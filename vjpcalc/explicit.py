@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
 import torch  # noqa: TID253
 
-from vjpcalc.backward import FORMAT_VERSION, VJP, Job, forward
+from vjpcalc.backward import VJP, Job, backward_fault, forward
 from vjpcalc.check import as_float64, forward_jacobian, reference_trace
-from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
+from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
 from vjpcalc.differentiate import jacobian
 from vjpcalc.explain import element_names
 
@@ -163,13 +163,16 @@ def _backward(vjp: VJP, progress: Progress | None) -> Made:
             if node.value.requires_grad:
                 seed = torch.zeros(node.value.numel(), dtype=node.value.dtype)
                 seed[index] = 1
-                found = torch.autograd.grad(
-                    node.value,
-                    list(leaves.values()),
-                    seed.reshape(node.shape),
-                    retain_graph=True,
-                    allow_unused=True,
-                )
+                try:
+                    found = torch.autograd.grad(
+                        node.value,
+                        list(leaves.values()),
+                        seed.reshape(node.shape),
+                        retain_graph=True,
+                        allow_unused=True,
+                    )
+                except Exception as error:
+                    raise backward_fault(vjp.job, error) from error
             for (name, leaf), row in zip(leaves.items(), found, strict=True):
                 rows[name].append(np.zeros(leaf.numel()) if row is None else as_float64(row).ravel())
             done += 1

@@ -30,10 +30,13 @@ def load(text: str) -> Operator:
         raise Diagnostic("usage", f"--use: '{file}' is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent.resolve()))
+    sys.modules[spec.name] = module  # as an import does: dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise Diagnostic("input", f"--use: '{file}' fails: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
+        said = type(error).__name__ + (f": {error}" if str(error) else "")
+        raise Diagnostic("input", f"--use: '{file}' fails: {said}") from error
     finally:
         sys.path.pop(0)
     found = getattr(module, name, None)

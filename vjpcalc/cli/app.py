@@ -99,6 +99,9 @@ def _run(given: list[str]) -> int:
     try:
         status = group.main(_with_command(given, group), prog_name="vjpcalc", standalone_mode=False)
     except SystemExit as exit_:
+        if isinstance(exit_.code, str):  # as Python does it
+            print(exit_.code, file=sys.stderr)
+            return ExitStatus.INTERNAL
         return int(exit_.code or 0)
     except Exception as error:
         # Typer's own copy of Click, or Click's: told apart by what they offer

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch  # noqa: TID253 (an engine is imported only once it is needed)
 
+from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.operators.operator import Call, Operator
@@ -46,7 +47,8 @@ class TorchEngine:
         if operator.frozen and isinstance(result, torch.Tensor):
             result = result.detach()
         if not isinstance(result, torch.Tensor):
-            raise TypeError(f"{operator.name} returned {type(result).__name__}, not a tensor")
+            what = "nothing" if result is None else f"a {type(result).__name__}"
+            raise Diagnostic("value", f"'{operator.name}' returned {what}, not a tensor")
         if self.noise is None:
             return result
         copied = operator.kind == "movement" or any(_shares(result, value) for value in positional)
@@ -87,7 +89,9 @@ class TorchEngine:
     def _ulps(self, tensor: torch.Tensor) -> torch.Tensor:
         assert self.noise is not None
         signs = torch.from_numpy(self.noise(tensor.shape)).to(tensor.dtype)
-        noise = signs * tensor * torch.finfo(tensor.dtype).eps
+        info = torch.finfo(tensor.dtype)
+        smallest = info.smallest_normal * info.eps * (tensor != 0)
+        noise = signs * torch.maximum(tensor.abs() * info.eps, smallest)
         return torch.where(torch.isfinite(noise), noise, torch.zeros_like(noise))
 
     @contextmanager

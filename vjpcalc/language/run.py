@@ -7,7 +7,8 @@ leave a straight list of operators behind. Conditions that read a tensor are kep
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, Span, count, did_you_mean
@@ -410,7 +411,7 @@ class Interpreter:
         if method and not isinstance(positional[0], Node | list | int | float):
             raise Diagnostic("type", f"'.{name}()' is a method of tensors, and this is {positional[0]!r}")
         if (found := HOST.get(name)) and (method or name not in METHODS_ONLY):
-            return found(self, expression.span, *positional, **keywords)
+            return self.host(name, found, expression.span, positional, keywords)
         if expression.sign or name in SCALAR:
             enough = len(positional) > 1 or name not in ("min", "max")
             if positional and enough and all(map(is_number, positional)) and name in SCALAR and not keywords:
@@ -425,6 +426,26 @@ class Interpreter:
         return self.call(
             name, positional, keywords, expression.span, expression, "method" if method else "function"
         )
+
+    def host(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        span: Span,
+        positional: Sequence[Any],
+        keywords: Mapping[str, Any],
+    ) -> Any:
+        signature = inspect.signature(function)
+        try:
+            signature.bind(self, span, *positional, **keywords)
+        except TypeError as error:
+            own = list(signature.parameters.values())[2:]
+            shown = ", ".join(str(p.replace(annotation=p.empty)) for p in own)
+            called = name.replace("linalg_", "linalg.")
+            raise Diagnostic(
+                "type", f"{called}: {error}", hint=f"its signature is {called}({shown})"
+            ) from None
+        return function(self, span, *positional, **keywords)
 
     def need_masks(self, sign: str, operands: Sequence[Any]) -> None:
         for operand in operands:
@@ -587,6 +608,10 @@ class Interpreter:
             NotImplementedError,
         ) as error:
             raise _engine_error(operator, arguments, error, expression) from error
+        except (Exception, SystemExit) as error:
+            if operator.function is None:
+                raise
+            raise _engine_error(operator, arguments, error, expression) from error
 
     def expand(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Node:
         scope = self.scope(arguments, span)
@@ -672,10 +697,22 @@ def _only_expression(text: str) -> syntax.Expression:
 
 
 def _engine_error(
-    operator: Operator, arguments: Mapping[str, Any], error: Exception, expression: syntax.Apply | None
+    operator: Operator, arguments: Mapping[str, Any], error: BaseException, expression: syntax.Apply | None
 ) -> Diagnostic:
+    if operator.function is not None:
+        return fault_of(operator.name, error)
     shapes = [str(node.shape) for node in nodes_in(tuple(arguments.values()))]
     said = " and ".join(shapes)
     reason = str(error).strip().split("\n")[0]
+    if not shapes:
+        return Diagnostic(
+            "value", f"{spoken(operator)} cannot be made of these arguments", hint=reason or None
+        )
     tensor = "the shape" if len(shapes) == 1 else "the shapes"
     return Diagnostic("shape", f"{spoken(operator)} does not fit {tensor} {said}", hint=reason or None)
+
+
+def fault_of(name: str, error: BaseException) -> Diagnostic:
+    """What went wrong in a function of the user's own."""
+    said = str(error).strip().split("\n")[0]
+    return Diagnostic("value", f"'{name}' raised {type(error).__name__}" + (f": {said}" if said else ""))

@@ -11,9 +11,8 @@ from vjpcalc.diagnostics import Diagnostic, Source, Span
 
 def clean(text: str) -> str:
     """The text as it is parsed and shown: without common indentation, outer blanks, a byte-order mark."""
-    return (
-        textwrap.dedent(text.removeprefix("\ufeff").replace("\r\n", "\n").expandtabs(4)).strip("\n ").rstrip()
-    )
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return textwrap.dedent(text.expandtabs(4)).strip("\n ").rstrip()
 
 
 class Positions:
