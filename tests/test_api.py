@@ -14,6 +14,7 @@ from conftest import validate
 
 import vjpcalc
 from vjpcalc import VJP, Diagnostic, jacobian, vjp
+from vjpcalc.engines.engine import Limits
 
 A, B, V = [[0, 0], [2, 2]], [[1, 2], [1, 2]], [[1, 2], [3, 4]]
 DA, DB = [[5, 5], [11, 11]], [[6, 8], [6, 8]]  # V·Bᵀ and Aᵀ·V, by hand
@@ -225,3 +226,8 @@ def test_the_examples_in_the_docstrings_run() -> None:
 
 def test_a_lone_carriage_return_ends_a_line() -> None:
     assert vjp("y = x\ry * 2", {"x": 1}).gradients["x"].item() == 2
+
+
+def test_a_jacobian_has_a_limit() -> None:
+    with pytest.raises(Diagnostic, match="50 × 50 entries; the limit is 1,000"):
+        jacobian("x * 2", {"x": [1.0] * 50}, limits=Limits(max_elements=1000))

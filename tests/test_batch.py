@@ -461,3 +461,9 @@ def test_a_closed_pipe_ends_it_quietly() -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == -signal.SIGPIPE
+
+
+def test_the_limits_hold_for_inputs_that_are_texts() -> None:
+    settings = Settings(max_elements=100)
+    (outcome,) = run(io.BytesIO(b'{"expression": "sum(x)", "inputs": {"x": "ones(500)"}}'), settings)
+    assert "ones: a tensor of 500 elements; the limit is 100" in outcome.text

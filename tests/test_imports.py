@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "vjpcalc"
 
 # A module may import modules of its own rank or of a lower one.
 RANKS = [
-    {"diagnostics"},
+    {"diagnostics", "defaults"},
     {"operators"},
     {"language.source", "language.syntax", "language.trace", "language.values"},
     {"language.run", "language.host", "engines.engine"},

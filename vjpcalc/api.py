@@ -10,9 +10,10 @@ from typing import Any
 import torch  # noqa: TID253 (imported only once somebody asks for vjp or jacobian)
 
 from vjpcalc import operators  # noqa: F401 (fills the operator table)
-from vjpcalc.backward import VJP, Job, compute, forward
-from vjpcalc.check import DEFAULT_LIMIT, reference_trace
+from vjpcalc.backward import VJP, Job, compute, forward, require_explicit
 from vjpcalc.check import check as _check
+from vjpcalc.check import required_reference
+from vjpcalc.defaults import DEFAULT_LIMIT
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.differentiate import jacobian as _jacobian
 from vjpcalc.engines.engine import Limits
@@ -79,10 +80,9 @@ def jacobian(
     job = make_job(expression, inputs, None, wrt, outputs, dtype, limits, use, random_seed)
     traced = forward(job)
     values = {name: node.value.detach() for name, node in traced.trace.outputs.items()}
+    require_explicit(job, values)
     unseeded = VJP(job.program.text, values, {}, {}, 0, (), job=job, trace=traced.trace)
-    trace, trouble = reference_trace(unseeded)
-    if trace is None:
-        raise Diagnostic("value", trouble or "the reference engine cannot run the program")
+    trace = required_reference(unseeded)
     return {leaf: torch.from_numpy(_jacobian(trace, leaf).dense()) for leaf in job.leaves}
 
 

@@ -166,10 +166,27 @@ def backward(
                 torch.autograd.backward(tensors, list(roots.values()), retain_graph=turn + 1 < rounds)
             except Exception as error:
                 raise backward_fault(job, error) from error
-    gradients = {
+    return gradients_of(run), calls
+
+
+def gradients_of(run: Forward) -> dict[str, torch.Tensor]:
+    """What has accumulated in the leaves; zeros where nothing has."""
+    return {
         name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in run.leaves.items()
     }
-    return gradients, calls
+
+
+def require_explicit(job: Job, outputs: Mapping[str, torch.Tensor]) -> None:
+    """Raise Diagnostic (limit) where the Jacobian of a leaf is too large to be written out."""
+    m = sum(value.numel() for value in outputs.values())
+    for name in job.leaves:
+        n = job.inputs[name].numel()
+        if m * n > job.limits.max_elements:
+            raise Diagnostic(
+                "limit",
+                f"the Jacobian of {name} has {m:,} × {n:,} entries; the limit is {job.limits.max_elements:,}",
+                hint="--max-elements N allows more; --wrt leaves leaves out",
+            )
 
 
 def backward_fault(job: Job, error: Exception) -> Exception:

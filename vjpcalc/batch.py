@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import IO, TYPE_CHECKING, Any
 
+from vjpcalc.defaults import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS
 from vjpcalc.diagnostics import Diagnostic, Source, count, did_you_mean
 from vjpcalc.language.source import clean
 from vjpcalc.tensors import encode
@@ -49,11 +50,11 @@ class Settings:
 
     dtype: str = "float64"
     check: str = "auto"
-    check_limit: int | None = None
+    check_limit: int = DEFAULT_LIMIT
     strict: bool = False
     random_seed: int = 0
-    max_steps: int = 100_000
-    max_elements: int = 50_000_000
+    max_steps: int = MAX_STEPS
+    max_elements: int = MAX_ELEMENTS
     use: tuple[str, ...] = ()
 
 
@@ -135,12 +136,11 @@ def _document(line: bytes) -> dict[str, Any]:
 
 def _result(document: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     from vjpcalc.backward import compute
-    from vjpcalc.check import DEFAULT_LIMIT, check
+    from vjpcalc.check import check
 
     job = read_job(document, settings)
     method = _text(document, "check") or settings.check
-    limit = DEFAULT_LIMIT if settings.check_limit is None else settings.check_limit
-    return check(compute(job), method, limit=limit).to_dict()
+    return check(compute(job), method, limit=settings.check_limit).to_dict()
 
 
 def read_job(document: Mapping[str, Any], settings: Settings) -> Job:
@@ -201,12 +201,14 @@ def _value(name: str | None, value: Any, settings: Settings) -> Any:
     """An input (or a seed, which has no name) as the API takes it; a text is read as on the command line."""
     if not isinstance(value, str) or value in encode.NONFINITE:
         return value
+    from vjpcalc.engines.engine import Limits
     from vjpcalc.tensors.literals import Reader, parse_input, parse_seed
 
     item = parse_seed(value) if name is None else parse_input(f"{name}={value}")
     if item.from_stdin:
         raise item.error("a job has no standard input", hint="@FILE is a file")
-    return Reader(None, settings.random_seed).read(item)
+    limits = Limits(settings.max_steps, settings.max_elements)
+    return Reader(None, settings.random_seed, limits).read(item)
 
 
 def _names(document: Mapping[str, Any], key: str) -> list[str] | None:

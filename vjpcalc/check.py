@@ -26,6 +26,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 import torch  # noqa: TID253
 
 from vjpcalc.backward import VJP, Forward, Job, backward, forward
+from vjpcalc.defaults import DEFAULT_LIMIT, require_method
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.differentiate import (
     Derivative,
@@ -45,15 +46,12 @@ from vjpcalc.language.run import run
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.operators.operator import numel
 
-METHODS = ("auto", "explicit", "probe", "forward", "off")
-
 PROBES = 8  # random directions of a probe
 DIRECTIONS = 2  # random directions in which a kink is looked for
 SPREAD_FACTOR = 10.0  # a few runs see less than the whole spread, and torch's formula may lose more than ours
 DOUBT = 1e-8  # relative error estimate of the differences beyond which they cannot judge
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 FLOOR = 2.0**-149  # the smallest float32: below it a gradient counts as zero
-DEFAULT_LIMIT = 50_000_000  # element operations that an explicit Jacobian may cost
 OVERHEAD = 500  # element operations that starting one operator is worth
 
 PASSED, FAILED, INCONCLUSIVE, OFF = "passed", "failed", "inconclusive", "off"
@@ -131,12 +129,11 @@ def check(
 ) -> VJP:
     """The same VJP with its check.
 
-    ``method`` is one of METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations, else
+    ``method`` is one of defaults.METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations, else
     ``probe``. ``progress`` is told leaf, columns done, columns in all. Raises Diagnostic (usage) for an
     unknown method.
     """
-    if method not in METHODS:
-        raise Diagnostic("usage", f"unknown check '{method}'", hint="it is one of " + ", ".join(METHODS))
+    require_method(method)
     if method == "off":
         return vjp
     noise = _Noise(vjp)
@@ -187,6 +184,14 @@ def reference_trace(vjp: VJP) -> tuple[Trace | None, str | None]:
         if node.shape != tuple(vjp.outputs[name].shape):
             return None, f"the reference engine gives '{name}' the shape {node.shape}"
     return trace, None
+
+
+def required_reference(vjp: VJP) -> Trace:
+    """``reference_trace`` where nothing can be done without it. Raises Diagnostic (value)."""
+    trace, trouble = reference_trace(vjp)
+    if trace is None:
+        raise Diagnostic("value", trouble or "the reference engine cannot run the program")
+    return trace
 
 
 def as_float64(value: torch.Tensor) -> np.ndarray:

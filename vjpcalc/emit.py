@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a job to write down)
 
 from vjpcalc.backward import VJP, ancestors, dtype_name, match_seeds
-from vjpcalc.check import reference_trace
+from vjpcalc.check import required_reference
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
 from vjpcalc.explain import names_of
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
@@ -79,12 +79,17 @@ JAX_KERNELS = {
 
 def script(vjp: VJP, target: str) -> str:
     """The job that gave this VJP as a Python script. ``target`` is torch or jax. Raises Diagnostic."""
-    makers = {"torch": torch_script, "jax": jax_script}
-    if target not in makers:
+    require_target(target)
+    return {"torch": torch_script, "jax": jax_script}[target](vjp)
+
+
+def require_target(target: str) -> None:
+    """Raise Diagnostic (usage) where no script can be written for ``target``."""
+    known = ("torch", "jax")
+    if target not in known:
         raise Diagnostic(
-            "usage", f"--emit: unknown '{target}'" + did_you_mean(target, makers), hint="it is torch or jax"
+            "usage", f"--emit: unknown '{target}'" + did_you_mean(target, known), hint="it is torch or jax"
         )
-    return makers[target](vjp)
 
 
 def torch_script(vjp: VJP) -> str:
@@ -121,9 +126,7 @@ def torch_script(vjp: VJP) -> str:
 
 def jax_script(vjp: VJP) -> str:
     """The job in JAX; it ends with the gradients in a dictionary. Raises Diagnostic (limit, value)."""
-    trace, trouble = reference_trace(vjp)
-    if trace is None:
-        raise Diagnostic("value", trouble or "the reference engine cannot run the program")
+    trace = required_reference(vjp)
     lacking: dict[str, str] = {}
     writer = _Writer(trace, lambda node, code: _jax_call(node, code, lacking), _jax_constant)
     leaves = [writer.inputs[name] for name in vjp.gradients]
@@ -190,9 +193,6 @@ class Code:
     @property
     def operand(self) -> str:
         return self.text if self.atom else f"({self.text})"
-
-
-Encode = Callable[[Any], Any]
 
 
 class _Writer:

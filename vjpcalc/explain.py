@@ -19,9 +19,16 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a job to explain)
 import torch  # noqa: TID253
 
-from vjpcalc.backward import VJP, Job, ancestors, backward, forward
+from vjpcalc.backward import (
+    VJP,
+    Job,
+    ancestors,
+    backward,
+    forward,
+    gradients_of,
+    require_explicit,
+)
 from vjpcalc.check import (
-    DEFAULT_LIMIT,
     FAILED,
     FLOOR,
     INCONCLUSIVE,
@@ -29,9 +36,10 @@ from vjpcalc.check import (
     as_float64,
     cotangents_of,
     explicit_cost,
-    reference_trace,
+    required_reference,
 )
-from vjpcalc.diagnostics import Diagnostic, Source
+from vjpcalc.defaults import DEFAULT_LIMIT
+from vjpcalc.diagnostics import Diagnostic, Source, did_you_mean
 from vjpcalc.differentiate import directional, jacobian, relative_scale, relevant_kinks
 from vjpcalc.engines.engine import Limits
 from vjpcalc.engines.fuse import Replay
@@ -175,6 +183,8 @@ def explain(vjp: VJP, *, arithmetic: bool = False, limit: int = DEFAULT_LIMIT) -
 
     ``limit`` bounds the element operations that one node's explicit Jacobian may cost. Raises Diagnostic.
     """
+    if arithmetic:
+        require_explicit(vjp.job, vjp.outputs)
     again, cotangents = cotangents_of(vjp.job, vjp.seeds)
     trace = again.trace
     names = names_of(trace)
@@ -235,6 +245,24 @@ def names_of(trace: Trace) -> dict[int, str]:
             name = "%"
         names[node.index] = name
     return names
+
+
+def is_called(found: str, name: str) -> bool:
+    """Whether somebody who says ``name`` means the node ``found``: ``y`` means ``y#1``, ``y#2``, … too."""
+    return found == name or found.partition("#")[0].rstrip("′") == name
+
+
+def require_node(trace: Trace, name: str) -> None:
+    """Raise Diagnostic (usage) where the walk through a trace passes no node of that name."""
+    names = names_of(trace)
+    reached = ancestors(list(trace.outputs.values()), through=lambda node: node.value.requires_grad)
+    passed = dict.fromkeys(names[node.index] for node in trace.nodes if node in reached)
+    if not any(is_called(other, name) for other in passed):
+        raise Diagnostic(
+            "usage",
+            f"--node: the walk passes no node '{name}'" + did_you_mean(name, passed),
+            hint="its nodes are " + ", ".join(list(passed)[:20]) + (", …" if len(passed) > 20 else ""),
+        )
 
 
 def _constant_name(node: Node, trace: Trace) -> str:
@@ -629,9 +657,7 @@ def element_names(name: str, shape: Sequence[int]) -> list[str]:
 
 
 def _arithmetic(vjp: VJP) -> Iterator[Arithmetic]:
-    trace, trouble = reference_trace(vjp)
-    if trace is None:
-        raise Diagnostic("value", trouble or "the reference engine cannot run the program")
+    trace = required_reference(vjp)
     outputs = tuple(
         element for name, value in vjp.outputs.items() for element in element_names(name, tuple(value.shape))
     )
@@ -653,9 +679,7 @@ def _implicit(vjp: VJP) -> bool | None:
     gradients, _ = backward(job, explicit, {name: [torch.ones_like(values[0])]})
     bare = forward(job)
     bare.trace.outputs[name].value.backward()
-    found = {
-        key: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for key, leaf in bare.leaves.items()
-    }
+    found = gradients_of(bare)
     return all(
         torch.equal(found[key].nan_to_num(), gradient.nan_to_num()) for key, gradient in gradients.items()
     )

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
 import torch  # noqa: TID253
 
-from vjpcalc.backward import VJP, Job, backward_fault, forward
-from vjpcalc.check import as_float64, forward_jacobian, reference_trace
+from vjpcalc.backward import VJP, Job, backward_fault, forward, require_explicit
+from vjpcalc.check import as_float64, forward_jacobian, required_reference
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
 from vjpcalc.differentiate import jacobian
 from vjpcalc.explain import element_names
@@ -103,15 +103,7 @@ def jacobians(
     run = forward(job)
     outputs = {name: node.value.detach() for name, node in run.trace.outputs.items()}
     vjp = VJP(job.program.text, outputs, {}, {}, 0, (), job=job, trace=run.trace)
-    m = sum(value.numel() for value in outputs.values())
-    for name in job.leaves:
-        n = job.inputs[name].numel()
-        if m * n > job.limits.max_elements:
-            raise Diagnostic(
-                "limit",
-                f"the Jacobian of {name} has {m:,} × {n:,} entries; the limit is {job.limits.max_elements:,}",
-                hint="--max-elements N allows more; --wrt leaves leaves out",
-            )
+    require_explicit(job, outputs)
     made = {way: MAKERS[way](vjp, progress) for way in ways}
     rows = tuple(
         element for name, value in outputs.items() for element in element_names(name, tuple(value.shape))
@@ -139,9 +131,7 @@ Made = Mapping[str, Found]
 
 
 def _numeric(vjp: VJP, progress: Progress | None) -> Made:
-    trace, trouble = reference_trace(vjp)
-    if trace is None:
-        raise Diagnostic("value", trouble or "the reference engine cannot run the program")
+    trace = required_reference(vjp)
     made: dict[str, Found] = {}
     for leaf in vjp.job.leaves:
         tell = None if progress is None else lambda done, total, leaf=leaf: progress(leaf, done, total)

@@ -14,6 +14,8 @@ import operator as python
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vjpcalc.operators.operator import numel
+
 LONGEST = 120  # characters: a longer result is no simplification
 BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: python.add, ast.Sub: python.sub, ast.Mult: python.mul, ast.Div: python.truediv,
@@ -208,7 +210,7 @@ class _Simplifier(ast.NodeTransformer):
             if name == "len" and isinstance(value, tuple):
                 return ast.Constant(len(value))
             if name == "numel" and hasattr(value, "shape"):
-                return ast.Constant(_product(value.shape))
+                return ast.Constant(numel(value.shape))
         if name == "len" and len(arguments) == 1 and isinstance(arguments[0], ast.Tuple):
             return ast.Constant(len(arguments[0].elts))
         if name == "squeeze" and len(arguments) == 2 and ast.unparse(arguments[1]) == "-1":
@@ -269,10 +271,3 @@ def _value(node: ast.expr) -> Any:
 def _is_one(node: ast.expr) -> bool:
     value = _value(node)
     return isinstance(value, int | float) and not isinstance(value, bool) and value == 1
-
-
-def _product(sizes: Any) -> int:
-    result = 1
-    for size in sizes:
-        result *= int(size)
-    return result

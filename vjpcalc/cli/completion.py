@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vjpcalc.defaults import METHODS
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
 
 Candidate = tuple[str, str]  # a whole word, and what it means
@@ -56,9 +57,6 @@ compdef _vjpcalc vjpcalc
 complete -c vjpcalc -f -k -a '(vjpcalc completion fish -- (commandline -cp | string collect) 2>/dev/null)'
 """,
 }
-
-METHODS = ("auto", "explicit", "probe", "forward", "off")
-CHECKS = "how the gradients are checked"
 
 
 def completion(
@@ -232,7 +230,7 @@ def _argument(command: str, current: str) -> list[Candidate]:
         return [(name, "") for name in _files(current, (".jsonl", ".json"))]
     if command == "ops":
         return _beginning(current, _operators())
-    fixed = {"schema": DOCUMENTS, "completion": tuple(SCRIPTS), "warm": ("start", "stop", "status")}
+    fixed = {"schema": DOCUMENTS, "completion": tuple(SCRIPTS)}
     return _beginning(current, ((word, "") for word in fixed.get(command, ())))
 
 

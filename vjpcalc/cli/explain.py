@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, make_job, takes
-from vjpcalc.cli.streams import check_status, emit, progress
+from vjpcalc.cli.streams import check_report, check_status, emit, progress
 from vjpcalc.diagnostics import ExitStatus
 
 WALK = "Walk"
@@ -32,15 +32,20 @@ def explain(
     ] = False,
 ) -> int:
     """Explain backward(): the answer, the forward pass, each backward step with its rule and verdict."""
+    check_report(report)
     made = make_job(job)
 
     from vjpcalc.backward import compute
     from vjpcalc.check import check as run_check
     from vjpcalc.explain import explain as run_explain
+    from vjpcalc.explain import require_node
     from vjpcalc.report.explain import explain_report
 
     with progress(report) as tell:
-        result = run_check(compute(made), check.check, limit=check.check_limit, progress=tell)
+        computed = compute(made)
+        if node is not None:
+            require_node(computed.trace, node)
+        result = run_check(computed, check.check, limit=check.check_limit, progress=tell)
         found = run_explain(result, arithmetic=arithmetic, limit=check.check_limit)
     emit(
         report,

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vjpcalc.cli.options import JobOptions, ReportOptions, make_job, output_option, takes
-from vjpcalc.cli.streams import emit
+from vjpcalc.cli.streams import check_report, emit
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
 
 if TYPE_CHECKING:
     from vjpcalc.report.graph import Graph
 
 ENDINGS = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".json": "json"}
+TEXTS = ("dot", "mermaid")  # formats of its own
 DRAWN = (".svg", ".png", ".pdf")  # by Graphviz
 
 
@@ -27,6 +28,7 @@ def graph(
     ] = None,
 ) -> int:
     """Show the autograd graph: a tree, or --format dot, mermaid or json."""
+    check_report(report, TEXTS)
     made = make_job(job, seeded=False)
     ending = None if out is None else _ending(out)
 
@@ -52,7 +54,9 @@ def _ending(path: str) -> str:
     """The ending of a file that can be drawn. Raises Diagnostic before anything is computed."""
     import shutil
 
-    ending = os.path.splitext(path)[1].lower()
+    from vjpcalc.tensors.formats import check_place
+
+    ending = os.path.splitext(check_place(path))[1].lower()
     if ending not in (*DRAWN, *ENDINGS):
         raise Diagnostic(
             "usage",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from vjpcalc.cli.options import JobOptions, ReportOptions, make_job, output_option, takes
-from vjpcalc.cli.streams import emit, progress
+from vjpcalc.cli.streams import check_report, emit, progress
 
 
 @takes(job=JobOptions, report=ReportOptions)
@@ -24,6 +24,7 @@ def jacobian(
     ] = None,
 ) -> int:
     """Show the explicit Jacobian of each leaf: numbers, or a heatmap; its rank, its structure."""
+    check_report(report)
     made = make_job(job, seeded=False)
     if out is not None:
         from vjpcalc.tensors.formats import check_target

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vjpcalc.cli.options import ReportOptions, takes
-from vjpcalc.cli.streams import emit
+from vjpcalc.cli.streams import check_report, emit
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
 
 
@@ -19,6 +19,7 @@ def ops(
     ] = None,
 ) -> int:
     """List the operators; with a name, show one: signature, domain, VJP rule, kinks, an example."""
+    check_report(report)
     from vjpcalc import operators  # noqa: F401 (fills the operator table)
     from vjpcalc.operators.operator import REGISTRY, lookup, table
     from vjpcalc.report.document import Blank

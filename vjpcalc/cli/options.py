@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from vjpcalc.defaults import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, require_method
 from vjpcalc.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class RunOptions:
         _given("--use", metavar="FILE.py:NAME", help="Make a Python function of torch tensors an operator."),
     ] = None
     random_seed: Annotated[int, _given(metavar="N", min=0, help="Where rand and randn start.")] = 0
-    max_steps: Annotated[int, _limit(help="Statements and operators that a program may run.")] = 100_000
-    max_elements: Annotated[int, _limit(help="Elements that one tensor may have.")] = 50_000_000
+    max_steps: Annotated[int, _limit(help="Statements and operators that a program may run.")] = MAX_STEPS
+    max_elements: Annotated[int, _limit(help="Elements that one tensor may have.")] = MAX_ELEMENTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +75,13 @@ class CheckOptions:
         _checked(
             metavar="N", min=0, help="Element operations an explicit J may cost; beyond it, auto probes."
         ),
-    ] = 50_000_000
+    ] = DEFAULT_LIMIT
     strict: Annotated[bool, _checked("--strict", help="An inconclusive check is a failure too (exit 5).")] = (
         False
     )
+
+    def __post_init__(self) -> None:
+        require_method(self.check)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,21 @@ def chosen_format(options: ReportOptions, also: Iterable[str] = ()) -> str:
     return options.format
 
 
+def check_report(options: ReportOptions, also: Iterable[str] = ()) -> None:
+    """Refuse, before a long computation, an unknown format and a picture in no folder. Raises Diagnostic."""
+    chosen_format(options, also)
+    check_pictures(options)
+
+
+def check_pictures(options: ReportOptions) -> None:
+    """Raise Diagnostic (usage) where --svg or --html cannot be written."""
+    for path in (options.svg, options.html):
+        if path is not None:
+            from vjpcalc.tensors.formats import check_place
+
+            check_place(path)
+
+
 def emit(
     options: ReportOptions,
     document: Callable[[], Any],

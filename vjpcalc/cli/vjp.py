@@ -6,7 +6,8 @@ import sys
 from typing import Annotated
 
 from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, make_job, output_option, takes
-from vjpcalc.cli.streams import check_status, emit, emit_only, only_leaf, progress
+from vjpcalc.cli.streams import check_report, check_status, emit, emit_only, only_leaf, progress
+from vjpcalc.diagnostics import Diagnostic
 
 
 @takes(job=JobOptions, check=CheckOptions, report=ReportOptions)
@@ -28,6 +29,11 @@ def vjp(
     ] = None,
 ) -> int:
     """Print each leaf's gradient Jᵀ·seed, next to an explicit check."""
+    if emit_ is not None and (only or out):
+        other = "--only" if only else "--out"
+        raise Diagnostic("usage", f"--emit prints a script, {other} gradients: one of them at a time")
+    if only is None:
+        check_report(report)
     made = make_job(job)  # before anything heavy: most errors are in what was typed
     leaf = None if only is None else only_leaf(only, made, report)
     wanted = made.leaves if leaf is None else (leaf,)
@@ -41,8 +47,9 @@ def vjp(
     from vjpcalc.report.vjp import vjp_report
 
     if emit_ is not None:
-        from vjpcalc.emit import script
+        from vjpcalc.emit import require_target, script
 
+        require_target(emit_)
         sys.stdout.write(script(compute(made), emit_))
         return 0
     with progress(report) as tell:

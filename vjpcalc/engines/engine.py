@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vjpcalc.defaults import MAX_ELEMENTS, MAX_STEPS
 from vjpcalc.operators.operator import Operator
 
 
@@ -13,8 +14,8 @@ from vjpcalc.operators.operator import Operator
 class Limits:
     """Where a program is stopped: ``max_steps`` statements and operators, ``max_elements`` of one tensor."""
 
-    max_steps: int = 100_000
-    max_elements: int = 50_000_000
+    max_steps: int = MAX_STEPS
+    max_elements: int = MAX_ELEMENTS
 
 
 class Engine(Protocol):

@@ -11,8 +11,18 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a walk to show)
 
-from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
-from vjpcalc.explain import Arithmetic, Explanation, Handed, Step, names_in, operator_of, torch_nodes
+from vjpcalc.diagnostics import count
+from vjpcalc.explain import (
+    Arithmetic,
+    Explanation,
+    Handed,
+    Step,
+    is_called,
+    names_in,
+    operator_of,
+    require_node,
+    torch_nodes,
+)
 from vjpcalc.language.source import width as columns
 from vjpcalc.language.trace import Node
 from vjpcalc.report import numbers
@@ -67,21 +77,12 @@ def _heading(title: str, said: str = "") -> Line:
 
 def _concerning(found: Explanation, name: str) -> list[Step]:
     """The steps of a node and those that hand it something; ``y`` means ``y#1``, ``y#2``, … too."""
-
-    def meant(other: str) -> bool:
-        return other == name or other.partition("#")[0].rstrip("′") == name
-
-    steps = [
-        step for step in found.steps if meant(step.name) or any(meant(handed.to) for handed in step.hands)
+    require_node(found.trace, name)
+    return [
+        step
+        for step in found.steps
+        if is_called(step.name, name) or any(is_called(handed.to, name) for handed in step.hands)
     ]
-    if not steps:
-        names = dict.fromkeys(found.names[node.index] for node in found.nodes)
-        raise Diagnostic(
-            "usage",
-            f"--node: the walk passes no node '{name}'" + did_you_mean(name, names),
-            hint="its nodes are " + ", ".join(list(names)[:20]) + (", …" if len(names) > 20 else ""),
-        )
-    return steps
 
 
 class _Show:

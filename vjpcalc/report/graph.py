@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vjpcalc.backward import FORMAT_VERSION, ancestors
-from vjpcalc.diagnostics import count
+from vjpcalc.backward import ancestors
+from vjpcalc.diagnostics import FORMAT_VERSION, count
 from vjpcalc.explain import expression_of, names_of, node_record, torch_nodes
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.report import numbers

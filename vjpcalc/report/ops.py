@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from vjpcalc.diagnostics import FORMAT_VERSION
 from vjpcalc.operators.operator import Operator
 from vjpcalc.report.document import Blank, Block, Text, line
 from vjpcalc.report.mathematics import cotangent, mathematics
@@ -101,7 +102,7 @@ def example(row: Operator) -> tuple[str, list[str]]:
 def ops_document(rows: Sequence[Operator]) -> dict[str, Any]:
     """The rows as JSON."""
     return {
-        "format_version": "1.0",
+        "format_version": FORMAT_VERSION,
         "operators": [
             {
                 "name": row.name,

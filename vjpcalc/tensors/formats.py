@@ -494,13 +494,19 @@ def write(path: str | os.PathLike[str], arrays: Arrays) -> None:
         raise Diagnostic("input", f"'{path}' cannot be written: {_reason(error)}") from None
 
 
-def save(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file of no tensors (a picture, a text), whole or not at all. Raises Diagnostic (usage)."""
+def check_place(path: str | os.PathLike[str]) -> Path:
+    """The path, where ``save`` may succeed. Raises Diagnostic (usage)."""
     path = Path(path)
     if path.is_dir():
         raise Diagnostic("usage", f"'{path}' cannot be written: it is a folder")
     if not path.parent.is_dir():
         raise Diagnostic("usage", f"'{path}' cannot be written: there is no folder '{path.parent}'")
+    return path
+
+
+def save(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file of no tensors (a picture, a text), whole or not at all. Raises Diagnostic (usage)."""
+    path = check_place(path)
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(content)  # a pipe or a device

@@ -1,0 +1,21 @@
+"""What holds where nobody says otherwise, and the names of the check's methods: light enough for a tab."""
+
+from __future__ import annotations
+
+from vjpcalc.diagnostics import Diagnostic, did_you_mean
+
+METHODS = ("auto", "explicit", "probe", "forward", "off")  # of the check
+
+DEFAULT_LIMIT = 50_000_000  # element operations that an explicit Jacobian may cost
+MAX_STEPS = 100_000  # statements and operators that a program may run
+MAX_ELEMENTS = 50_000_000  # of one tensor
+
+
+def require_method(method: str) -> None:
+    """Raise Diagnostic (usage) where the check has no such method."""
+    if method not in METHODS:
+        raise Diagnostic(
+            "usage",
+            f"unknown check '{method}'" + did_you_mean(method, METHODS),
+            hint="it is one of " + ", ".join(METHODS),
+        )
