@@ -226,6 +226,106 @@ def test_an_unknown_method_is_refused() -> None:
         vjpcalc.vjp("x", {"x": 1}, check="often")
 
 
+# ---- what users found --------------------------------------------------------------------------------------
+
+CANCELS = {
+    "log(1 - tanh(x)) at 12": ("log(1 - tanh(x))", {"x": 12.0}),
+    "log(1 - sigmoid(x)) at 20": ("-log(1 - sigmoid(x))", {"x": 20.0}),
+    "logit(sigmoid(x)) at 30": ("logit(sigmoid(x))", {"x": 30.0}),
+}
+
+
+@pytest.mark.parametrize("name", CANCELS)
+def test_a_program_that_cancels_is_ill_conditioned_not_wrong(name: str) -> None:
+    """torch's gradient is right to the last digit in each (by 50-digit arithmetic); the forward lost most."""
+    leaf = vjpcalc.vjp(*CANCELS[name]).check.leaves["x"]
+    assert leaf.status == "inconclusive"
+    assert "ill-conditioned" in leaf.reason
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("expression", "shape"),
+    [
+        ("eigvalsh(x + x.T).pow(3).sum()", (3, 3)),
+        ("eigvalsh(x @ x.T).log().sum()", (3, 4)),
+        ("svdvals(x).log().sum()", (3, 4)),
+    ],
+)
+def test_differences_know_their_own_error(expression: str, shape: tuple[int, ...], seed: int) -> None:
+    result = vjpcalc.vjp(expression, {"x": np.random.default_rng(seed).normal(size=shape)})
+    assert result.check.status in ("passed", "inconclusive"), result.check
+
+
+class Square(torch.autograd.Function):
+    """x², with a backward that is 1% too large."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2.02 * ctx.saved_tensors[0] * g
+
+
+class SingleTanh(torch.autograd.Function):
+    """tanh in float32, whatever comes in, with a backward of the wrong sign."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = torch.tanh(x.float()).to(x.dtype)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        return -g * (1 - ctx.saved_tensors[0] ** 2)
+
+
+@pytest.mark.parametrize("function", [Square, SingleTanh])
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_a_wrong_backward_is_not_excused_as_a_kink(function: type, size: int) -> None:
+    wrong = use_operator("wrong", function)
+    x = np.random.default_rng(3).normal(size=size)
+    result = vjpcalc.vjp("sum(wrong(x))", {"x": x}, use={"wrong": wrong})
+    assert result.check.status == "failed", result.check
+
+
+def test_the_size_of_a_gradient_is_no_excuse() -> None:
+    wrong = use_operator("wrong", Square)
+    assert vjpcalc.vjp("wrong(x) * 1e-50", {"x": 1.0}, use={"wrong": wrong}).check.status == "failed"
+
+
+def test_underflow_is_right() -> None:
+    """1e-5 · 0.001 is below the smallest float16: the gradient is 0."""
+    assert vjpcalc.vjp("x * 1e-5", {"x": np.float16(1)}, np.float16(0.001)).check.status == "passed"
+
+
+def test_a_random_function_is_called_that() -> None:
+    noisy = use_operator("noisy", lambda x: x * torch.rand(()))
+    leaf = vjpcalc.vjp("noisy(x)", {"x": 1.0}, use={"noisy": noisy}).check.leaves["x"]
+    assert leaf.status == "inconclusive"
+    assert "not deterministic" in leaf.reason
+
+
+def test_whole_numbers_that_wrap_around_are_seen() -> None:
+    leaf = vjpcalc.vjp("(w + w) * x", {"w": np.array([200], np.uint8), "x": [1.0]}).check.leaves["x"]
+    assert leaf.status == "inconclusive"
+    assert leaf.reason.startswith("torch computes 144 for 'out', the reference engine 400")
+
+
+def test_no_leaf_is_no_check() -> None:
+    with pytest.raises(Diagnostic, match="--wrt names no leaf"):
+        vjpcalc.vjp("sum(x)", {"x": [1.0]}, wrt=[])
+
+
+def test_a_seed_too_large_for_its_output_is_refused() -> None:
+    with pytest.raises(Diagnostic, match="too large for float16"):
+        vjpcalc.vjp("x", {"x": np.float16(1)}, 1e6)
+
+
 # ---- a thousand programs -----------------------------------------------------------------------------------
 
 UNARY = [

@@ -234,8 +234,9 @@ def _notes(job: Job, run: Forward, calls: int) -> list[str]:
         constants = [name for name in job.inputs if name not in run.leaves]
         notes += [f"{name}: a constant, since it is {dtype_name(job.inputs[name])}" for name in constants]
     for name, seeds in job.seeds.items():
-        notes += [f"the seed of {name} was {dtype_name(seed)}: made {dtype_name(run.trace.outputs[name].value)}"
-                  for seed in seeds if not seed.is_floating_point()]  # fmt: skip
+        made = dtype_name(run.trace.outputs[name].value)
+        whole = [seed for seed in seeds if not seed.is_floating_point()]
+        notes += [f"the seed of {name} was {dtype_name(seed)} and is now {made}" for seed in whole]
     if calls > 1:
         notes.append(f"{calls} backward calls: their gradients accumulate")
     return notes

@@ -49,9 +49,10 @@ from vjpcalc.operators.operator import numel
 PROBES = 8  # random directions of a probe
 DIRECTIONS = 2  # random directions in which a kink is looked for
 SPREAD_FACTOR = 10.0  # a few runs see less than the whole spread, and torch's formula may lose more than ours
-DOUBT = 1e-8  # relative error estimate of the differences beyond which they cannot judge
+DOUBT = 1e-8  # relative error estimate of the differences beyond which they cannot judge …
+FAR = 100.0  # times what rounding explains: wrong, though differences are too coarse to see it
+BEYOND = 10.0  # … unless the gradient is this many times their error away
 ASKED = 200  # elements at the most whose noise inside of operators is measured
-FLOOR = 2.0**-149  # the smallest float32: below it a gradient counts as zero
 OVERHEAD = 500  # element operations that starting one operator is worth
 
 PASSED, FAILED, INCONCLUSIVE, OFF = "passed", "failed", "inconclusive", "off"
@@ -129,8 +130,8 @@ def check(
 ) -> VJP:
     """The same VJP with its check.
 
-    ``method`` is one of defaults.METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations, else
-    ``probe``. ``progress`` is told leaf, columns done, columns in all. Raises Diagnostic (usage) for an
+    ``method`` is one of defaults.METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations,
+    else ``probe``. ``progress`` is told leaf, columns done, columns in all. Raises Diagnostic (usage) for an
     unknown method.
     """
     require_method(method)
@@ -176,6 +177,17 @@ def reference_trace(vjp: VJP) -> tuple[Trace | None, str | None]:
         )
     except Diagnostic as diagnostic:
         return None, f"the reference engine cannot run the program: {diagnostic.message}"
+    if any(node.operator is not None and node.operator.function for node in trace.nodes):
+        again = run(
+            job.program,
+            ReferenceEngine(job.random_seed),
+            inputs,
+            outputs=job.outputs,
+            limits=job.limits,
+            use=job.use,
+        )
+        if _apart(trace, {name: node.value for name, node in again.outputs.items()}, 0.0):
+            return None, "the program is not deterministic: two runs of its forward differ"
     taken = [decision.taken for decision in trace.decisions if isinstance(decision.taken, bool)]
     torch_taken = [decision.taken for decision in vjp.trace.decisions if isinstance(decision.taken, bool)]
     if taken != torch_taken:
@@ -183,7 +195,11 @@ def reference_trace(vjp: VJP) -> tuple[Trace | None, str | None]:
     for name, node in trace.outputs.items():
         if node.shape != tuple(vjp.outputs[name].shape):
             return None, f"the reference engine gives '{name}' the shape {node.shape}"
-    return trace, None
+    eps = max(torch.finfo(output.dtype).eps for output in vjp.outputs.values())
+    different = _apart(
+        trace, {name: as_float64(value) for name, value in vjp.outputs.items()}, math.sqrt(eps)
+    )
+    return (None, different) if different else (trace, None)
 
 
 def required_reference(vjp: VJP) -> Trace:
@@ -192,6 +208,32 @@ def required_reference(vjp: VJP) -> Trace:
     if trace is None:
         raise Diagnostic("value", trouble or "the reference engine cannot run the program")
     return trace
+
+
+def _apart(trace: Trace, values: Mapping[str, np.ndarray], relative: float) -> str | None:
+    """Where the outputs of a reference trace are not these values, in words; non-finite ones are left out."""
+    for name, node in trace.outputs.items():
+        mine, other = np.ravel(node.value).astype(float), np.ravel(values[name]).astype(float)
+        if mine.shape != other.shape:
+            return f"the output '{name}' changes its shape"
+        with np.errstate(all="ignore"):
+            finite = np.isfinite(mine) & np.isfinite(other)
+            error = np.where(finite, np.abs(mine - other), 0.0)
+            scale = float(np.max(np.abs(np.where(finite, mine, 0.0)), initial=0.0))
+        if (error > relative * scale + 1e-300).any():
+            k = int(np.argmax(error))
+            said = f"torch computes {other[k]:.6g} for '{name}', the reference engine {mine[k]:.6g}"
+            return f"{said}: ill-conditioned in this dtype, or a whole number that wrapped around"
+    return None
+
+
+def smallest(dtype: torch.dtype) -> float:
+    """What counts as 0 in a dtype: its smallest subnormal, or 2⁻⁵¹¹, the square root of float64's smallest
+    number:
+    below that, products that stand inside of a gradient underflow.
+    """
+    info = torch.finfo(dtype)
+    return max(info.smallest_normal * info.eps, 2.0**-511)
 
 
 def as_float64(value: torch.Tensor) -> np.ndarray:
@@ -340,7 +382,10 @@ class _Noise:
         """
         if self._flow is None:
             again, cotangents = cotangents_of(self.vjp.job, self.vjp.seeds)
-            products = [as_float64(again.trace.nodes[i].value) * as_float64(g) for i, g in cotangents.items()]
+            with np.errstate(all="ignore"):
+                products = [
+                    as_float64(again.trace.nodes[i].value) * as_float64(g) for i, g in cotangents.items()
+                ]
             self._flow = max((_largest(np.abs(product)) for product in products), default=0.0)
         largest = _largest(np.abs(as_float64(self.vjp.job.inputs[leaf])))
         return self._flow / largest if largest > 0 and math.isfinite(self._flow) else 0.0
@@ -380,7 +425,8 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
         error = np.abs(own - other)
         depth = 2 + (len(witness.replay.varying) if witness.replay is not None else len(trace.nodes))
         size = np.fmax(size, witness.projected_size(np.abs(as_float64(gradient).ravel())))
-        tolerance = (eps * depth + _accuracy(vjp.trace, name)) * size + doubt + FLOOR
+        floor = depth * smallest(gradient.dtype)
+        tolerance = (eps * depth + _accuracy(vjp.trace, name)) * size + doubt + floor
         scale = max(_largest(np.abs(own)), _largest(np.abs(other)))
     element = _Elements(vjp, name, witness)
     report = LeafCheck(
@@ -399,7 +445,10 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
         return replace(report, status=INCONCLUSIVE, reason=broken[0], index=broken[1])
     kinks = [] if witness.replay is None else relevant_kinks(trace, witness.replay)
     kinked = _kinked(found, v)
-    unsure = ~kinked & (doubt > DOUBT * size + FLOOR) & ~(error <= eps * depth * size)
+    # differences that cannot judge, unless the gradient is far beyond their doubt
+    unsure = (
+        ~kinked & (doubt > DOUBT * size + floor) & (error > eps * depth * size) & (error <= BEYOND * doubt)
+    )
     apart = ~kinked & ~unsure & ~(error <= tolerance)
 
     if apart.any():
@@ -415,11 +464,11 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
         wrong = apart & ~(error <= measured)
         if wrong.any() and (reason := _hidden_kink(trace, witness, v, other)):
             return replace(report, status=INCONCLUSIVE, reason=reason)
-        if wrong.any() and not _second_witness(witness, v, wrong, own, other, error):
+        if wrong.any() and not _second_witness(witness, v, wrong, own, other, measured):
             return replace(
                 report,
                 status=INCONCLUSIVE,
-                reason="the reference engine's two ways to differentiate disagree",
+                reason=_undecided(element, wrong, error, own, other),
             )
         if wrong.any():
             worst = int(np.argmax(np.where(wrong, error / measured, -1)))
@@ -433,7 +482,8 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
                 index=element.index(worst),
                 tolerance=float(measured[worst]),
             )
-        scale = max(scale, noise.flow(name))
+        if scale <= SPREAD_FACTOR * _largest(spread):
+            scale = max(scale, noise.flow(name))  # a gradient that cancels to nothing but rounding
         report = replace(
             report, tolerance=_largest(measured), max_rel_error=_relative(_largest(error), scale)
         )
@@ -463,6 +513,16 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
         )
         return replace(report, status=INCONCLUSIVE, reason=reason, index=element.index(worst))
     return report
+
+
+def _undecided(
+    element: _Elements, wrong: np.ndarray, error: np.ndarray, own: np.ndarray, other: np.ndarray
+) -> str:
+    worst = int(np.argmax(np.where(wrong, error, -1)))
+    return (
+        f"{element.name(worst)}: backward gives {own[worst]:.17g}, Jᵀ·seed is {other[worst]:.17g}: farther "
+        "apart than rounding explains, but a second way to differentiate does not confirm it"
+    )
 
 
 @dataclass(frozen=True)
@@ -548,12 +608,15 @@ def _hidden_kink(trace: Trace, witness: _Witness, v: np.ndarray, other: np.ndarr
         )
         found = differences(replay, direction)
         assert found.kink is not None
+        assert found.reach is not None
         bent = bool((found.kink & (v != 0)).any())
         if witness.directions is None and not bent:
             with np.errstate(all="ignore"):
                 foretold = np.ravel(direction) @ other
-                size = np.abs(np.ravel(direction)) @ np.abs(other) + np.abs(v) @ np.abs(found.value)
-                doubt = 16 * (np.abs(v) @ found.error) + 1e-5 * size + FLOOR
+                size = np.abs(np.ravel(direction)) @ np.abs(other) + np.abs(v) @ np.fmax(
+                    np.abs(found.value), found.reach
+                )
+                doubt = 16 * (np.abs(v) @ found.error) + 1e-5 * size
                 bent = bool(np.abs(v @ found.value - foretold) > doubt)
         if bent:
             named = sorted({kink.operator.name for kink in kinks})
@@ -605,21 +668,37 @@ def _direction(witness: _Witness, scale: np.ndarray, k: int) -> tuple[np.ndarray
 
 
 def _second_witness(
-    witness: _Witness, v: np.ndarray, wrong: np.ndarray, own: np.ndarray, other: np.ndarray, error: np.ndarray
+    witness: _Witness,
+    v: np.ndarray,
+    wrong: np.ndarray,
+    own: np.ndarray,
+    other: np.ndarray,
+    measured: np.ndarray,
 ) -> bool:
-    """Whether differences, too, call wrong what the complex step calls wrong: the worst few are asked."""
+    """Whether a second way to differentiate, too, calls the worst few wrong elements wrong.
+
+    It is differences, for a complex step; for differences, others with steps of other sizes. Where they
+    cannot tell the two apart, the gradient must be FAR times farther away than rounding explains.
+    """
     replay = witness.replay
-    if replay is None or witness.jacobian.method != "complex step":
+    if replay is None:
         return True
     scale = relative_scale(np.asarray(replay.leaf.value))
+    shift = 1.0 if witness.jacobian.method == "complex step" else math.sqrt(1 / 3)
+    with np.errstate(all="ignore"):
+        error = np.abs(own - other)
     for k in np.argsort(np.where(wrong, -error, 0))[: min(PROBES, int(wrong.sum()))]:
         direction, factor = _direction(witness, scale, k)
-        found = differences(replay, direction)
+        found = differences(replay, direction * shift)
         with np.errstate(all="ignore"):
-            value, doubt = float(v @ found.value) / factor, float(np.abs(v) @ found.error) / factor
-        if abs(value - own[k]) + doubt < 0.1 * abs(value - other[k]):
-            return False
-    return True
+            value = float(v @ found.value) / (factor * shift)
+            doubt = float(np.abs(v) @ found.error) / (factor * shift)
+        if abs(value - own[k]) <= doubt:
+            if error[k] > FAR * measured[k] and abs(value - other[k]) <= doubt:
+                return True  # too close together for differences: neither is contradicted
+        elif abs(value - other[k]) < abs(value - own[k]):
+            return True
+    return False
 
 
 # ---- non-finite values -------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ from vjpcalc.operators.operator import numel
 FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
 LEVELS = 14  # halvings of it at the most: down to 4e-6
 ENOUGH = 1e-11  # relative error estimate at which the halving ends
+SIDED = 1e-6  # the same for the slopes of each side
+TRUST = 1e-9  # the least relative error that differences are believed to have, whatever they estimate
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Derivative:
     left: np.ndarray | None = None
     right: np.ndarray | None = None
     flipped: Any = None  # the Decision that kept the differences from one side
+    reach: np.ndarray | None = (
+        None  # |f(x + h·u) - f(x)| / h at the largest step: the size of a slope that counts
+    )
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,7 @@ def _scaled(derivative: Derivative, factor: Any) -> Derivative:
         error=np.abs(error),
         left=times(derivative.left),
         right=times(derivative.right),
+        reach=times(derivative.reach),
     )
 
 
@@ -231,28 +237,34 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
         for _ in range(LEVELS):
             above, below = sample(h), sample(-h)
             change = np.fmax(change, np.fmax(np.abs(above - center), np.abs(below - center)))
-            noise = EPS * np.maximum(np.maximum(np.abs(above), np.abs(below)), np.abs(center)) / h
+            noise = 4 * replay.rounding / h
             central.add((above - below) / (2 * h), noise)
             right.add((above - center) / h, noise)
             left.add((center - below) / h, noise)
-            if central.settled() and right.close_to(central) and left.close_to(central):
+            known = change / FIRST_STEP
+            if central.settled(ENOUGH, 0.0) and all(
+                side.settled(SIDED, known) and side.close_to(central) for side in (left, right)
+            ):
                 break
             h /= 2
         spread = np.abs(right.best - left.best)
         doubt = right.error + left.error
-        kink = spread > 1e-5 * np.maximum(np.abs(right.best), np.abs(left.best)) + 16 * doubt
+        reach = change / FIRST_STEP
+        sloped = np.maximum(np.maximum(np.abs(right.best), np.abs(left.best)), reach)
+        kink = spread > 1e-5 * sloped + 16 * doubt
         # a side without a limit, as at a jump: its estimates grow with every halving
-        limit = 0.1 * change / FIRST_STEP + 1e4 * EPS * np.abs(center)
+        limit = 0.1 * reach + 1e4 * replay.rounding
         slopes = [np.where(side.error > limit, np.inf, side.best) for side in (left, right)]
         kink |= ~(np.isfinite(slopes[0]) & np.isfinite(slopes[1])) & np.isfinite(center)
     return Derivative(
         central.best,
-        np.maximum(central.error, ENOUGH * np.abs(central.best)),  # nothing finer is known where it ended
+        np.maximum(central.error, TRUST * np.abs(central.best)),
         "central differences",
         kink,
         slopes[0],
         slopes[1],
         flips[-1] if flips else None,
+        reach,
     )
 
 
@@ -278,8 +290,9 @@ class _Neville:
             power *= self.factor
         self.row = row
 
-    def settled(self) -> bool:
-        return bool(np.all(self.error <= ENOUGH * np.abs(self.best)))
+    def settled(self, relative: float, size: np.ndarray | float) -> bool:
+        """Whether every element's error is small beside its best value, or beside ``size``."""
+        return bool(np.all(self.error <= relative * np.maximum(np.abs(self.best), size)))
 
     def close_to(self, other: _Neville) -> bool:
         return bool(np.all(np.abs(self.best - other.best) <= 1e-6 * np.abs(other.best)))

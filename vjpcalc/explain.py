@@ -30,13 +30,13 @@ from vjpcalc.backward import (
 )
 from vjpcalc.check import (
     FAILED,
-    FLOOR,
     INCONCLUSIVE,
     PASSED,
     as_float64,
     cotangents_of,
     explicit_cost,
     required_reference,
+    smallest,
 )
 from vjpcalc.defaults import DEFAULT_LIMIT
 from vjpcalc.diagnostics import Diagnostic, Source, did_you_mean
@@ -48,7 +48,7 @@ from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.language.run import Interpreter
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.operators.operator import Operator, numel
-from vjpcalc.rules import evaluate_rule, has_rule, sum_to
+from vjpcalc.rules import has_rule, run_rule
 from vjpcalc.simplify import simplified
 
 ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
@@ -371,7 +371,9 @@ def _hand_on(
                 value, shape = found[place]
                 kwargs["summed"] = _summed(shape, source.shape)
                 kwargs["repeated"] = numel(shape) < numel(source.shape)
-                status, error, reason = _compare(theirs, value, ROUNDINGS * eps + operator.accuracy, moved)
+                status, error, reason = _compare(
+                    theirs, value, ROUNDINGS * eps + operator.accuracy, smallest(node.value.dtype), moved
+                )
                 kwargs |= {"rule": rule, "symbols": in_symbols(rule, node, names)}
             else:
                 tiny = tiny or _alone(node)
@@ -417,18 +419,11 @@ def _torch_backward(node: Node, g: torch.Tensor, engine: TorchEngine) -> list[to
 def _by_rule(
     rule: str, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
 ) -> list[tuple[np.ndarray, tuple[int, ...]]] | None:
-    """What a rule hands to each tensor of a parameter, with its shape before broadcasting was undone.
-
-    None where it cannot be run.
-    """
+    """``run_rule``, or None where the rule cannot be run."""
     try:
-        found = evaluate_rule(rule, {**values, "g": g, "y": y})
+        return run_rule(rule, parameter, values, g, y)
     except Diagnostic:
         return None
-    target = values[parameter]
-    pairs = list(zip(found, target, strict=True)) if isinstance(target, tuple) else [(found, target)]
-    with np.errstate(all="ignore"):
-        return [(sum_to(np.asarray(part, float), np.shape(own)), np.shape(part)) for part, own in pairs]
 
 
 def _moved(
@@ -466,14 +461,18 @@ def _move(value: Any, eps: float, generator: np.random.Generator) -> Any:
 
 
 def _compare(
-    theirs: np.ndarray, ours: np.ndarray, relative: float, moved: Callable[[np.random.Generator], np.ndarray]
+    theirs: np.ndarray,
+    ours: np.ndarray,
+    relative: float,
+    floor: float,
+    moved: Callable[[np.random.Generator], np.ndarray],
 ) -> tuple[str, float, str | None]:
     """Status, largest error and reason. The rule's own rounding noise is measured only where it is in
     doubt.
     """
     with np.errstate(all="ignore"):
         error = np.where(_same(theirs, ours), 0.0, np.abs(theirs - ours))
-        tolerance = relative * np.maximum(np.abs(theirs), np.abs(ours)) + FLOOR
+        tolerance = relative * np.maximum(np.abs(theirs), np.abs(ours)) + floor
         if not np.all(error <= tolerance):
             spread = np.zeros_like(error)
             for seed in range(NOISE_RUNS):
@@ -500,7 +499,7 @@ def _by_differences(
             size = found.transposed(np.abs(v), np.abs(found.entries)).reshape(theirs.shape)
             doubt = found.transposed(np.abs(v), found.errors).reshape(theirs.shape)
             error = np.where(_same(theirs, ours), 0.0, np.abs(theirs - ours))
-            tolerance = ROUNDINGS * eps * np.maximum(size, np.abs(theirs)) + doubt + FLOOR
+            tolerance = ROUNDINGS * eps * np.maximum(size, np.abs(theirs)) + doubt + smallest(dtype)
             at_kink = found.kinks is not None and bool(
                 (found.transposed((v != 0).astype(float), found.kinks.astype(float)) > 0).any()
             )
@@ -517,7 +516,7 @@ def _by_differences(
             size_u = float(np.abs(v) @ np.abs(moved.value)) + float(np.sum(np.abs(theirs * u)))
             error_u = abs(ours_u - theirs_u)
             worst = max(worst, error_u)
-            if error_u > ROUNDINGS * eps * size_u + float(np.abs(v) @ moved.error) + FLOOR:
+            if error_u > ROUNDINGS * eps * size_u + float(np.abs(v) @ moved.error) + smallest(dtype):
                 kind = INCONCLUSIVE if kinked else FAILED
                 return (
                     theirs,

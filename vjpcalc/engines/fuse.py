@@ -86,10 +86,6 @@ class Replay:
         return _steps(self._trace, self.smooth, self.targets, complex_=True) if self.analytic else []
 
     @property
-    def fused(self) -> bool:
-        return any(step.text for step in self._real_steps)
-
-    @property
     def primal(self) -> np.ndarray:
         """The outputs of the trace itself, flattened and joined: shape (m,)."""
         return self._join(lambda node: node.value)
@@ -142,25 +138,31 @@ class Replay:
 
     @functools.cached_property
     def rounding(self) -> np.ndarray:
-        """The rounding error of the outputs, shape (m,): eps·|f|, or more where a user's own function makes more.
+        """The rounding error of the outputs, shape (m,): eps·|f|, or what is measured where that is more.
 
-        That one is asked at points so close together that only its rounding can tell them apart: the sixth
-        differences (the noise level of Moré and Wild, SIAM Journal on Scientific Computing 33, 2011).
+        Measured at points so close together that only rounding tells them apart, by the sixth differences
+        (the noise level of Moré and Wild, SIAM Journal on Scientific Computing 33, 2011): a program may
+        cancel, and a user's own function may work in float32.
         """
         usual = EPS * np.abs(self.primal)
-        if not any(node.operator is not None and node.operator.function for node in self.varying.values()):
-            return usual
+        if any(node.index in self.varying for kink in self._trace.kinks for node in kink.inputs):
+            return usual  # a kink or a jump would look like noise
+        far, near = self._jitter(2.0**-12), self._jitter(2.0**-20)
+        # rounding does not care how far apart the points are; a kink's bend does
+        return np.where(np.isfinite(far) & (far <= 16 * near), np.fmax(usual, far), usual)
+
+    def _jitter(self, spacing: float) -> np.ndarray:
+        """The noise level of the outputs at points a relative ``spacing`` apart, (m,); NaN across a branch."""
+        order = 6
         x = np.asarray(self.leaf.value, dtype=np.float64)
-        order, worst = 6, usual
-        for spacing in (2.0**-12, 2.0**-20):
-            try:
-                values = np.stack([self(x * (1 + k * spacing)) for k in range(-order, order + 1)])
-            except BranchFlip:
-                continue
+        step = spacing * np.where(x == 0, 1.0, x)
+        try:
+            values = np.stack([self(x + k * step) for k in range(-order, order + 1)])
+        except BranchFlip:
+            return np.full_like(self.primal, np.nan)
+        with np.errstate(all="ignore"):
             sixth = np.diff(values, order, axis=0)
-            level = np.sqrt(np.mean(sixth**2, axis=0) / math.comb(2 * order, order))
-            worst = np.fmax(worst, np.where(np.isfinite(level), level, 0.0))
-        return worst
+            return np.sqrt(np.mean(sixth**2, axis=0) / math.comb(2 * order, order))
 
     @functools.cached_property
     def _single_steps(self) -> list[Step]:

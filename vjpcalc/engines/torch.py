@@ -90,7 +90,7 @@ class TorchEngine:
         assert self.noise is not None
         signs = torch.from_numpy(self.noise(tensor.shape)).to(tensor.dtype)
         info = torch.finfo(tensor.dtype)
-        smallest = info.smallest_normal * info.eps * (tensor != 0)
+        smallest = (tensor != 0).to(tensor.dtype) * (info.smallest_normal * info.eps)
         noise = signs * torch.maximum(tensor.abs() * info.eps, smallest)
         return torch.where(torch.isfinite(noise), noise, torch.zeros_like(noise))
 

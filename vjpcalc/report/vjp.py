@@ -127,7 +127,9 @@ def _cell(leaf: LeafCheck | None) -> Cell:
 
 def digits(leaf: LeafCheck) -> str:
     """``all digits``, ``13 digits``."""
-    return "all digits" if leaf.digits == 16 else f"{leaf.digits} digits"
+    if leaf.digits == 0:
+        return "0 to rounding"
+    return "all digits" if leaf.digits == 16 else f"{leaf.digits} digit" + "s" * (leaf.digits != 1)
 
 
 def _verdict(vjp: VJP, check: Check) -> list[Block]:
@@ -140,7 +142,7 @@ def _verdict(vjp: VJP, check: Check) -> list[Block]:
     ]
     for name, leaf in check.leaves.items():
         if leaf.reason:
-            reason = leaf.reason if leaf.reason.startswith(name) else f"{name}: {leaf.reason}"
+            reason = leaf.reason if leaf.reason.startswith((f"{name}:", f"{name}[", f"{name} along")) else f"{name}: {leaf.reason}"
             blocks.append(line(Text("      ", "dim"), Text(reason, ROLE[leaf.status])))
     return blocks
 
@@ -155,7 +157,7 @@ def _methods(check: Check) -> list[str]:
     )
     said = {
         "explicit": f"explicit J ({sizes})",
-        "probe": f"J too large to write out ({sizes}): random directions",
+        "probe": f"random directions in place of J ({sizes})",
         "forward": f"torch's forward mode ({sizes}): not an independent witness",
     }[check.method]
     return [said + (f" by {ways}" if ways and check.method != "forward" else "") + f", engine {check.engine}"]
