@@ -99,8 +99,9 @@ def gradients_by_rules(trace: Trace, seed: np.ndarray) -> dict[str, np.ndarray] 
             if not has_rule(node.operator, parameter.name):
                 return None
             with np.errstate(all="ignore"):
-                found = run_rule(node.operator, parameter.name, values, arriving[node.index], _numpy(node))
-            for source, part in zip(sources, found if isinstance(found, tuple) else (found,), strict=True):
+                rule = node.operator.vjp[parameter.name]
+                found = run_rule(rule, parameter.name, values, arriving[node.index], _numpy(node))
+            for source, (part, _) in zip(sources, found, strict=True):
                 assert part.shape == source.shape, f"the rule of {parameter.name} gives {part.shape}"
                 arriving[source.index] = arriving.get(source.index, 0) + part
     return {

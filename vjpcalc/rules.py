@@ -23,24 +23,19 @@ def has_rule(operator: Operator, parameter: str) -> bool:
 
 
 def run_rule(
-    operator: Operator, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
-) -> Any:
-    """The cotangent that an operator hands to one of its parameters.
+    rule: str, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
+) -> list[tuple[np.ndarray, tuple[int, ...]]]:
+    """The cotangent that a rule hands to each tensor of a parameter, and its shape before broadcasting was
+    undone.
 
     ``values`` are the bound arguments with NumPy arrays for tensors; ``g`` and ``y`` are shaped like the
-    output. Returns an array of the parameter's shape (a tuple of them for a parameter that takes several
-    tensors).
+    output. A cotangent has its tensor's shape. Raises Diagnostic where the rule cannot be run.
     """
-    found = evaluate_rule(operator.vjp[parameter], {**values, "g": g, "y": y})
+    found = evaluate(rule, ReferenceEngine(), {**values, "g": g, "y": y})
     target = values[parameter]
-    if isinstance(target, tuple):
-        return tuple(sum_to(part, np.shape(own)) for part, own in zip(found, target, strict=True))
-    return sum_to(found, np.shape(target))
-
-
-def evaluate_rule(rule: str, names: Mapping[str, Any]) -> Any:
-    """The value of a rule's text: an array, or a tuple of arrays."""
-    return evaluate(rule, ReferenceEngine(), names)
+    pairs = list(zip(found, target, strict=True)) if isinstance(target, tuple) else [(found, target)]
+    with np.errstate(all="ignore"):
+        return [(sum_to(np.asarray(part, float), np.shape(own)), np.shape(part)) for part, own in pairs]
 
 
 def sum_to(cotangent: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -57,9 +57,9 @@ def _assign(statement: ast.stmt, values: Mapping[str, Any], names: dict[str, ast
             names[name] = simplifier.visit(copy.deepcopy(value))
         case ast.If(test, body, orelse):
             known = simplifier.visit(copy.deepcopy(test))
-            if not isinstance(known, ast.Constant):
+            if not _known(known):
                 raise _TooHardError
-            for inner in body if known.value else orelse:
+            for inner in body if _value(known) else orelse:
                 _assign(inner, values, names)
         case ast.AugAssign(target=ast.Name(name), op=op, value=value):
             names[name] = simplifier.visit(ast.BinOp(ast.Name(name, ast.Load()), op, copy.deepcopy(value)))
@@ -105,8 +105,8 @@ class _Simplifier(ast.NodeTransformer):
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         test = self.visit(node.test)
-        if isinstance(test, ast.Constant):
-            return self.visit(node.body if test.value else node.orelse)
+        if _known(test):
+            return self.visit(node.body if _value(test) else node.orelse)
         return ast.IfExp(test, self.visit(node.body), self.visit(node.orelse))
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
@@ -119,21 +119,21 @@ class _Simplifier(ast.NodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         base, index = self.visit(node.value), self.visit(node.slice)
-        if isinstance(base, ast.Tuple) and _known(base) and isinstance(index, ast.Constant):
-            return _constant(_value(base)[index.value])
+        if isinstance(base, ast.Tuple) and _known(base) and _known(index):
+            return _constant(_value(base)[_value(index)])
         return ast.Subscript(base, index, ast.Load())
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
         parts = [self.visit(value) for value in node.values]
-        if all(isinstance(part, ast.Constant) for part in parts):
-            every = [bool(part.value) for part in parts]
+        if all(map(_known, parts)):
+            every = [bool(_value(part)) for part in parts]
             return ast.Constant(all(every) if isinstance(node.op, ast.And) else any(every))
         return ast.BoolOp(node.op, parts)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         operand = self.visit(node.operand)
-        if isinstance(operand, ast.Constant) and isinstance(node.op, ast.Not):
-            return ast.Constant(not operand.value)
+        if _known(operand) and isinstance(node.op, ast.Not):
+            return ast.Constant(not _value(operand))
         return ast.UnaryOp(node.op, operand)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
@@ -201,8 +201,8 @@ class _Simplifier(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         arguments = [self.visit(argument) for argument in node.args]
-        if name == "where" and len(arguments) == 3 and isinstance(arguments[0], ast.Constant):
-            return arguments[1] if arguments[0].value else arguments[2]
+        if name == "where" and len(arguments) == 3 and _known(arguments[0]):
+            return arguments[1] if _value(arguments[0]) else arguments[2]
         if name in ("max", "min") and len(arguments) > 1 and all(map(_known, arguments)):
             return _constant((max if name == "max" else min)(map(_value, arguments)))
         if name in ("numel", "len") and len(arguments) == 1 and isinstance(arguments[0], ast.Name):
@@ -250,6 +250,8 @@ def _holds_tensors(value: Any) -> bool:
 def _constant(value: Any) -> ast.expr:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        return ast.UnaryOp(ast.USub(), ast.Constant(-value))  # so that a power of it gets its brackets
     if value is Ellipsis or value is None or isinstance(value, bool | int | float | str):
         return ast.Constant(value)
     if isinstance(value, tuple | list):
@@ -258,12 +260,16 @@ def _constant(value: Any) -> ast.expr:
 
 
 def _known(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return isinstance(node.operand, ast.Constant)
     return isinstance(node, ast.Constant) or (isinstance(node, ast.Tuple) and all(map(_known, node.elts)))
 
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Tuple):
         return tuple(map(_value, node.elts))
+    if isinstance(node, ast.UnaryOp):
+        return -_value(node.operand)
     assert isinstance(node, ast.Constant)
     return node.value
 

@@ -5,8 +5,9 @@ A first word that is no command is an expression, and the command is ``vjp``.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -142,11 +143,30 @@ def _guard(given: list[str], command: Any) -> list[str]:
             position += 2 if options[word] else 1
         elif word.startswith("--"):
             position += 1
+        elif taken := _short_options(word, options):
+            position += taken
         else:
             if word.startswith("-") and len(word) > 1:
                 given = [*given[:position], " " + word, *given[position + 1 :]]
             return given
     return given
+
+
+def _short_options(word: str, options: Mapping[str, bool]) -> int:
+    """How many words short options written together take (``-qo FILE``, ``-oFILE``); 0: this is none.
+
+    ``-o.T`` may be an expression, so what is attached must look like a file's name.
+    """
+    if not word.startswith("-"):
+        return 0
+    for position, letter in enumerate(word[1:], 1):
+        takes_value = options.get(f"-{letter}")
+        if takes_value is None:
+            return 0
+        if takes_value:
+            rest = word[position + 1 :]
+            return 2 if not rest else int(re.search(r"\.[a-z][a-z0-9]+$", rest) is not None)
+    return 1 if len(word) > 1 else 0
 
 
 def _usage(error: Any, given: list[str]) -> Diagnostic:
@@ -163,7 +183,11 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
     if diagnostic.arguments:
         corrected = corrected_command(given, diagnostic.arguments)
         diagnostic.hint = f"{diagnostic.hint or ''}\n\n  {corrected}".strip("\n")
-    elif diagnostic.kind in ("name", "input") and given and given[0].isidentifier():
+    elif (
+        (diagnostic.kind == "name" or (diagnostic.kind == "input" and diagnostic.source is None))
+        and given
+        and given[0].isidentifier()
+    ):
         command = nearest(given[0], [*typer.main.get_command(app).commands])  # type: ignore[attr-defined]
         if command:
             diagnostic.hint = f"did you mean the command 'vjpcalc {command}'?"
@@ -174,7 +198,8 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
 
         sys.stdout.write(dumps(diagnostic.to_dict()) + "\n")
         sys.stdout.flush()
-    print(_coloured(render(diagnostic)), file=sys.stderr)
+    shown = render(diagnostic)
+    print(shown if "--no-color" in given else _coloured(shown), file=sys.stderr)
 
 
 def _follows(given: list[str], option: str, start: str) -> bool:

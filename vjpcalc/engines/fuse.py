@@ -152,7 +152,7 @@ class Replay:
         return np.where(np.isfinite(far) & (far <= 16 * near), np.fmax(usual, far), usual)
 
     def _jitter(self, spacing: float) -> np.ndarray:
-        """The noise level of the outputs at points a relative ``spacing`` apart, (m,); NaN across a branch."""
+        """The noise of the outputs at points a relative ``spacing`` apart, (m,); NaN across a branch."""
         order = 6
         x = np.asarray(self.leaf.value, dtype=np.float64)
         step = spacing * np.where(x == 0, 1.0, x)

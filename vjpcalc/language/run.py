@@ -460,10 +460,14 @@ class Interpreter:
         except ZeroDivisionError:
             raise Diagnostic("value", "division of a number by zero") from None
         except OverflowError:
+            if any(isinstance(operand, float) for operand in operands):
+                raise Diagnostic("limit", "a number too large for a float") from None
             raise Diagnostic(
                 "limit", f"a number larger than {syntax.MAX_BITS} bits", hint="write it as a float: 1e30"
             ) from None
         except TypeError:
+            if expression.sign not in MASK_SIGNS:  # the operator's row knows what it takes
+                return self.call(name, operands, {}, expression.span, expression)
             raise Diagnostic(
                 "type", f"'{expression.sign}' joins masks, not numbers", hint="a power is written with '**'"
             ) from None

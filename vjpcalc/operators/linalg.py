@@ -11,7 +11,10 @@ family("Products",
        source="M. Giles, Collected matrix derivative results for forward and reverse mode AD, 2008")
 # a vector is a row (on the left) or a column (on the right), and so is its part of g
 _G = "g = unsqueeze(g, -1) if b.ndim == 1 else g\ng = unsqueeze(g, -2) if a.ndim == 1 else g\n"
-array("matmul(a, b)", infix="@", aliases="dot", numpy="matmul", complex="numpy",
+_SIZE = ("n = (a.shape[-2] if a.ndim > 1 else 1) * (b.shape[-1] if b.ndim > 1 else 1)\n"
+         "for i in range(3, max(a.ndim, b.ndim) + 1):\n"
+         "    n = n * max(a.shape[-i] if i <= a.ndim else 1, b.shape[-i] if i <= b.ndim else 1)\nn")
+array("matmul(a, b)", infix="@", aliases="dot", numpy="matmul", complex="numpy", size=_SIZE,
       vjp={"a": _G + "g @ (unsqueeze(b, -1) if b.ndim == 1 else b).mT",
            "b": _G
                 + "z = (unsqueeze(a, -2) if a.ndim == 1 else a).mT @ g\n"
@@ -22,10 +25,10 @@ array("matmul(a, b)", infix="@", aliases="dot", numpy="matmul", complex="numpy",
                "dot(a, b) | a(3) b(3)"),
       example="'a @ b' a='[[0, 0], [2, 2]]' b='[[1, 2], [1, 2]]' --seed '[[1, 2], [3, 4]]' -> a = [[5, 5], "
               "[11, 11]]; b = [[6, 8], [6, 8]]")
-array("mm(a, b|mat2)", numpy="matmul", complex="numpy", vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
+array("mm(a, b|mat2)", numpy="matmul", complex="numpy", size=_SIZE, vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
       samples=("mm(a, b) | a(2,3) b(3,4)", "a.mm(b) | a(1,0) b(0,2)"),
       example="'mm(a, b)' a='[[1, 2]]' b='[[3], [4]]' --seed '[[1]]' -> a = [[3, 4]]; b = [[1], [2]]")
-array("bmm(a, b|mat2)", numpy="matmul", complex="numpy", vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
+array("bmm(a, b|mat2)", numpy="matmul", complex="numpy", size=_SIZE, vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
       samples=("bmm(a, b) | a(2,3,2) b(2,2,4)", "a.bmm(b) | a(1,1,1) b(1,1,1)"),
       example="'bmm(a, b)' a='[[[1, 2]]]' b='[[[3], [4]]]' --seed '[[[1]]]' -> a = [[[3, 4]]]; b = [[[1], "
               "[2]]]")
@@ -41,6 +44,8 @@ composed("vecdot(a, b, dim: axis = -1)", torch="linalg.vecdot", ref="sum(a * b, 
                   "vecdot(a, b) | a(2,3) b(1,3)"),
          example="'vecdot(a, b)' a='[1, 2]' b='[3, 4]' -> a = [3, 4]; b = [1, 2]")
 array("inner(a, b)", numpy="inner", complex="numpy",
+      size="numel(a) * numel(b) // max(a.shape[-1] if a.ndim > 0 else 1, 1) // "
+           "max(b.shape[-1] if b.ndim > 0 else 1, 1)",
       vjp={"a": "tensordot(g, b, b.ndim - 1)",
            "b": "movedim(tensordot(movedim(a, -1, 0), g, a.ndim - 1), 0, -1)"},
       samples=("inner(a, b) | a(3) b(3)", "inner(a, b) | a(2,3) b(4,3)", "inner(a, b) | a(3) b(2,2,3)",
@@ -103,7 +108,7 @@ several("multi_dot_cotangents(g, tensors: tensors)", hidden=True, count="len(ten
              "reshape(g, tensors[i].shape)")
 for _name, _shapes in [("addmm", "x(2,4) a(2,3) b(3,4)"), ("baddbmm", "x(2,2,4) a(2,2,3) b(2,3,4)")]:
     composed(f"{_name}(x, a|mat1|batch1, b|mat2|batch2, beta: number = 1, alpha: number = 1)",
-             ref="beta * x + alpha * (a @ b)", torch=f"{_name}(x, a, b, beta=beta, alpha=alpha)",
+             ref="beta * x + alpha * (a @ b)", torch=f"{_name}(x, a, b, beta=beta, alpha=alpha)", size=_SIZE,
              vjp={"x": "beta * g", "a": "alpha * (g @ b.mT)", "b": "alpha * (a.mT @ g)"},
              samples=(f"{_name}(x, a, b) | {_shapes}", f"{_name}(x, a, b, beta=0.5, alpha=2) | {_shapes}",
                       f"{_name}(x, a, b) | {_shapes.replace('x(2,2,4)', 'x(4)').replace('x(2,4)', 'x(4)')}"),
@@ -113,7 +118,7 @@ for _name, _shapes in [("addmm", "x(2,4) a(2,3) b(3,4)"), ("baddbmm", "x(2,2,4) 
                      else "'baddbmm(x, a, b)' x='[[[1]]]' a='[[[2]]]' b='[[[3]]]' --seed '[[[1]]]' -> x = "
                           "[[[1]]]; a = [[[3]]]; b = [[[2]]]")
 composed("addbmm(x, a|batch1, b|batch2, beta: number = 1, alpha: number = 1)",
-         ref="beta * x + alpha * sum(a @ b, 0)", torch="addbmm(x, a, b, beta=beta, alpha=alpha)",
+         ref="beta * x + alpha * sum(a @ b, 0)", torch="addbmm(x, a, b, beta=beta, alpha=alpha)", size=_SIZE,
          vjp={"x": "beta * g", "a": "alpha * (g @ b.mT)", "b": "alpha * (a.mT @ g)"},
          samples=("addbmm(x, a, b) | x(2,4) a(3,2,3) b(3,3,4)",
                   "addbmm(x, a, b, beta=2, alpha=0.5) | x(2,4) a(3,2,3) b(3,3,4)"),

@@ -34,7 +34,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
@@ -497,8 +497,3 @@ def resolve(
 def numel(shape: Sequence[int]) -> int:
     """How many elements a tensor of this shape has (1 for ``()``)."""
     return math.prod(shape)
-
-
-def specialise(operator: Operator, **changes: Any) -> Operator:
-    """A copy of a row with some fields changed."""
-    return replace(operator, **changes)
