@@ -13,13 +13,11 @@ from typing import Any
 
 from vjpcalc.language.source import width
 
-ROLES = ("", "title", "name", "number", "operator", "good", "unsure", "bad", "dim")
-
 
 @dataclass(frozen=True, slots=True)
 class Text:
     text: str
-    role: str = ""
+    role: str = ""  # title, name, number, operator, good, unsure, bad or dim
 
 
 Rich = tuple[Text, ...]

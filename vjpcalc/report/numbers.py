@@ -6,6 +6,7 @@ from typing import Any
 
 PRECISION = 6  # significant digits shown
 THRESHOLD = 200  # elements up to which a tensor is shown whole
+ROWS = 12  # a matrix of so few rows keeps them all; only columns are elided
 EDGE_ITEMS = (6, 5, 4, 3, 2, 1)  # how many items at each edge an elided dimension keeps, the first that fits
 
 
@@ -26,11 +27,11 @@ def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> 
 
     scattered = _scattered(values)
 
-    def text(threshold: int, edge_items: int) -> str:
+    def text(threshold: int, edge_items: int, shown: Any = values) -> str:
         def said(pad: int) -> str:
             formatter = {"float_kind": lambda value: f"{value:{pad}.{precision}g}"} if scattered else None
             return np.array2string(
-                values,
+                shown,
                 max_line_width=10**9,
                 precision=precision,
                 threshold=threshold,
@@ -46,11 +47,25 @@ def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> 
     whole = text(THRESHOLD, 3)
     if width is None or _width(whole) <= width:
         return whole
+    few_rows = values.ndim == 2 and values.shape[0] <= ROWS
     for edge_items in EDGE_ITEMS:
-        elided = text(0, edge_items)
+        if few_rows and 2 * edge_items < values.shape[1]:
+            edges = np.concatenate([values[:, :edge_items], values[:, -edge_items:]], axis=1)
+            elided = _with_gap(text(10**9, 3, edges), edge_items)
+        else:
+            elided = text(0, edge_items)
         if _width(elided) <= width:
             return elided
     return elided
+
+
+def _with_gap(text: str, left: int) -> str:
+    """Rows of numbers of one width, with ``...`` after the first ``left`` of each."""
+    lines = text.split("\n")
+    numbers = 2 * left
+    wide = (len(lines[0].rstrip("]")) - 2 - (numbers - 1)) // numbers
+    cut = 2 + left * (wide + 1)
+    return "\n".join(f"{row[:cut]}... {row[cut:]}" for row in lines)
 
 
 BRACKETS = str.maketrans("[]", "  ")

@@ -142,8 +142,9 @@ def _verdict(vjp: VJP, check: Check) -> list[Block]:
     ]
     for name, leaf in check.leaves.items():
         if leaf.reason:
-            reason = leaf.reason if leaf.reason.startswith((f"{name}:", f"{name}[", f"{name} along")) else f"{name}: {leaf.reason}"
-            blocks.append(line(Text("      ", "dim"), Text(reason, ROLE[leaf.status])))
+            named = leaf.reason.startswith((f"{name}:", f"{name}[", f"{name} along"))
+            reason = leaf.reason if named else f"{name}: {leaf.reason}"
+            blocks.append(line(Text(reason, ROLE[leaf.status]), indent=6))
     return blocks
 
 
