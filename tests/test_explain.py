@@ -211,6 +211,9 @@ SIMPLER = [
     ("squeeze(a.mT @ unsqueeze(v, -1), -1)", {"a": X, "v": np.ones(2)}, "a.mT @ v"),
     ("unsqueeze(u, -1) @ unsqueeze(v, -1).mT", {"u": np.ones(2), "v": np.ones(3)}, "outer(u, v)"),
     ("unsqueeze(v, -2) @ a.mT", {"a": X, "v": np.ones(3)}, "v @ a.mT"),
+    ("g * a ** b", {"a": -2, "b": X}, "g * (-2) ** b"),
+    ("g * -a", {"a": -2}, "g * 2"),
+    ("g / x.shape[-1]", {"x": X}, "g / 3"),
 ]
 
 

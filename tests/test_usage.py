@@ -64,3 +64,55 @@ def test_a_jacobian_too_large_is_not_written_out(cli, arguments: tuple[str, ...]
     ran = cli(*arguments[:2], "x=ones(50)", *seed, *arguments[2:], "--max-elements", "1000")
     assert ran.status == 3
     assert "the Jacobian of x has 50 × 50 entries; the limit is 1,000" in ran.err
+
+
+# ---- what stands in front ----------------------------------------------------------------------------------
+
+COMMANDS = {
+    "a command misspelt": (("explian", "x", "x=1"), "did you mean the command 'vjpcalc explain'?"),
+    "nothing but it": (("batches",), "did you mean the command 'vjpcalc batch'?"),
+}
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_a_command_is_guessed(cli, what: str) -> None:
+    arguments, hint = COMMANDS[what]
+    assert cli(*arguments).err.rstrip().endswith(f"hint: {hint}")
+
+
+def test_no_command_is_guessed_where_an_input_is_at_fault(cli) -> None:
+    assert "the command" not in cli("batches", "batches=@nofile.npy").err
+
+
+def test_short_options_may_stand_in_front(cli, tmp_path: Path) -> None:
+    for number, options in enumerate((["-o{}"], ["-qo", "{}"], ["-q", "-o{}"], ["-qo{}"])):
+        path = tmp_path / f"{number}.npz"
+        ran = cli(*(option.format(path) for option in options), "x * 2", "x=1")
+        assert (ran.status, path.exists()) == (0, True), ran.err
+
+
+@pytest.mark.parametrize(("expression", "gradient"), [("-o*2", "-2.0"), ("-o.T", "-1.0")])
+def test_an_expression_may_look_like_an_option(cli, expression: str, gradient: str) -> None:
+    ran = cli(expression, "o=3", "--only", "o")
+    assert ran.out == f"{gradient}\n"
+
+
+def test_no_colour_is_no_colour_of_an_error_either(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert "\033[" in cli("nosuch(x)", "x=1").err
+    assert "\033[" not in cli("nosuch(x)", "x=1", "--no-color").err
+
+
+# ---- what the check says -----------------------------------------------------------------------------------
+
+
+def test_a_probe_is_no_word_on_the_size_of_j(cli) -> None:
+    assert (
+        "random directions in place of J (x 2×2)"
+        in cli("x * 2", "x=[1,2]", "--seed", "[1,1]", "--check", "probe").out
+    )
+
+
+def test_a_reason_names_its_leaf(cli) -> None:
+    assert "t: the output out is infinite" in cli("1 / t", "t=0").out

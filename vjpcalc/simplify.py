@@ -134,6 +134,8 @@ class _Simplifier(ast.NodeTransformer):
         operand = self.visit(node.operand)
         if _known(operand) and isinstance(node.op, ast.Not):
             return ast.Constant(not _value(operand))
+        if _known(operand) and isinstance(node.op, ast.USub) and isinstance(_value(operand), int | float):
+            return _constant(-_value(operand))
         return ast.UnaryOp(node.op, operand)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:

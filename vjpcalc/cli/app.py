@@ -184,7 +184,7 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
         corrected = corrected_command(given, diagnostic.arguments)
         diagnostic.hint = f"{diagnostic.hint or ''}\n\n  {corrected}".strip("\n")
     elif (
-        (diagnostic.kind == "name" or (diagnostic.kind == "input" and diagnostic.source is None))
+        (diagnostic.kind == "name" or (diagnostic.kind == "input" and not _of_an_input(diagnostic)))
         and given
         and given[0].isidentifier()
     ):
@@ -200,6 +200,11 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
         sys.stdout.flush()
     shown = render(diagnostic)
     print(shown if "--no-color" in given else _coloured(shown), file=sys.stderr)
+
+
+def _of_an_input(diagnostic: Diagnostic) -> bool:
+    """Whether the diagnostic is about what an input is given: the first word was meant as an expression."""
+    return diagnostic.source is not None and "=" in diagnostic.source.text
 
 
 def _follows(given: list[str], option: str, start: str) -> bool:

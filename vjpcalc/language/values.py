@@ -15,7 +15,8 @@ CONSTANTS: dict[str, Any] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan":
 
 
 def _power(a: Any, b: Any) -> Any:
-    if isinstance(a, int) and isinstance(b, int) and b > 0 and abs(a) > 1 and a.bit_length() * b > 2 * MAX_BITS:
+    is_whole = isinstance(a, int) and isinstance(b, int)
+    if is_whole and b > 0 and abs(a) > 1 and a.bit_length() * b > 2 * MAX_BITS:
         raise OverflowError
     return a**b
 

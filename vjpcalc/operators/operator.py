@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
 
 # The kinds of an option, and how a message speaks of one.
 KINDS = {
@@ -376,7 +376,7 @@ def _assign(operator: Operator, positional: Sequence[Any], keywords: Mapping[str
         most = len(operator.parameters)
         raise Diagnostic(
             "type",
-            f"{operator.name} takes at most {most} arguments, not {most + len(rest)}",
+            f"{operator.name} takes at most {count(most, 'argument')}, not {most + len(rest)}",
             hint=_usage(operator),
         )
     spelled = {s: p.name for p in operator.parameters for s in (*reversed(p.spellings), p.name)}
