@@ -23,7 +23,7 @@ def jacobian(
         output_option("-o", "--out", metavar="FILE", help="Write the matrices, by the file's ending."),
     ] = None,
 ) -> int:
-    """Show the explicit Jacobian of each leaf: numbers, or a heatmap; its rank, its structure."""
+    """Show the explicit Jacobian of each leaf, its rank, its structure. It gives no verdict: the check does."""
     check_report(report)
     made = make_job(job, seeded=False)
     if out is not None:

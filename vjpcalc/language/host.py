@@ -59,6 +59,16 @@ def _int(walk: Interpreter, span: Span, x: Any) -> int:
     return int(value)
 
 
+def _float(walk: Interpreter, span: Span, x: Any) -> Any:
+    """``float('-inf')``, as attention masks are written; of a tensor it is the cast."""
+    if not isinstance(x, str | int | float):
+        return walk.call("float", [x], {}, span)
+    try:
+        return float(x)
+    except ValueError:
+        raise Diagnostic("value", f"float: {x!r} is no number") from None
+
+
 def _linalg_norm(
     walk: Interpreter,
     span: Span,
@@ -89,6 +99,7 @@ HOST: dict[str, Callable[..., Any]] = {
     "len": _len,
     "item": _item,
     "int": _int,
+    "float": _float,
 }
 METHODS_ONLY = frozenset({"item", "dim", "ndim"})
 METHODS = frozenset(HOST)

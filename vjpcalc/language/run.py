@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -712,6 +713,9 @@ def _engine_error(
         return Diagnostic(
             "value", f"{spoken(operator)} cannot be made of these arguments", hint=reason or None
         )
+    if re.search(r"\bLong\b|\blong\b|IntTensor|integer", reason):
+        hint = f"indices and classes need a dtype of whole numbers, t:int64='[0, 2]' (torch: {reason})"
+        return Diagnostic("type", f"{spoken(operator)} takes whole numbers here", hint=hint)
     tensor = "the shape" if len(shapes) == 1 else "the shapes"
     return Diagnostic("shape", f"{spoken(operator)} does not fit {tensor} {said}", hint=reason or None)
 
