@@ -13,6 +13,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # ✓ is ? where a terminal's encoding lacks it
+    if "--debug" not in sys.argv:
+        import warnings
+
+        warnings.simplefilter("ignore")  # of libraries: what a user must know, we say ourselves
     from vjpcalc.cli.app import main as run
 
     sys.exit(run())

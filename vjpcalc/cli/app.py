@@ -86,6 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         raise
+    except OSError as error:  # files have their own messages: this is standard output
+        if debug:
+            raise
+        reason = (error.strerror or str(error)).lower()
+        print(f"error: standard output cannot be written: {reason}", file=sys.stderr)
+        return ExitStatus.INTERNAL
     except Exception as error:
         if debug:
             raise

@@ -23,7 +23,7 @@ def jacobian(
         output_option("-o", "--out", metavar="FILE", help="Write the matrices, by the file's ending."),
     ] = None,
 ) -> int:
-    """Show the explicit Jacobian of each leaf, its rank, its structure. It gives no verdict: the check does."""
+    """Show the explicit Jacobian of each leaf, its rank, its structure; the verdict is the check's."""
     check_report(report)
     made = make_job(job, seeded=False)
     if out is not None:
