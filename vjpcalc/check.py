@@ -49,7 +49,7 @@ from vjpcalc.operators.operator import numel
 PROBES = 8  # random directions of a probe
 DIRECTIONS = 2  # random directions in which a kink is looked for
 SPREAD_FACTOR = 10.0  # a few runs see less than the whole spread, and torch's formula may lose more than ours
-DOUBT = 1e-8  # relative error estimate of the differences beyond which they cannot judge …
+DOUBT = 1e-7  # relative error estimate of the differences beyond which they cannot judge …
 FAR = 100.0  # times what rounding explains: wrong, though differences are too coarse to see it
 BEYOND = 10.0  # … unless the gradient is this many times their error away
 ASKED = 200  # elements at the most whose noise inside of operators is measured
