@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch  # noqa: TID253 (imported only once there is something to compute)
 
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
-from vjpcalc.engines.engine import Limits
+from vjpcalc.engines.engine import Engine, Limits
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.language.run import fault_of, run
 from vjpcalc.language.syntax import Program
@@ -39,6 +39,10 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     use: Mapping[str, Operator] = field(default_factory=dict)
     random_seed: int = 0
+
+    def run(self, engine: Engine, inputs: Mapping[str, Any]) -> Trace:
+        """Run the program on an engine, with inputs that are arrays of that engine. Raises Diagnostic."""
+        return run(self.program, engine, inputs, outputs=self.outputs, limits=self.limits, use=self.use)
 
     @property
     def leaves(self) -> tuple[str, ...]:
@@ -125,7 +129,7 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
         noisy = leaf if engine.noise is None else engine.perturb(leaf.clone())
         leaves[name] = inputs[name] = noisy.requires_grad_()
     with engine.session():
-        trace = run(job.program, engine, inputs, outputs=job.outputs, limits=job.limits, use=job.use)
+        trace = job.run(engine, inputs)
     for name, node in trace.outputs.items():
         if not node.value.is_floating_point():
             kind = (

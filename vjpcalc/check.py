@@ -35,14 +35,11 @@ from vjpcalc.differentiate import (
     directional,
     jacobian,
     relative_scale,
-    relevant_kinks,
-    single_source,
 )
 from vjpcalc.engines.fuse import EPS, Replay
 from vjpcalc.engines.noise import noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.language.run import run
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.operators.operator import numel
 
@@ -167,25 +164,11 @@ def reference_trace(vjp: VJP) -> tuple[Trace | None, str | None]:
     job = vjp.job
     inputs = {name: as_float64(value) for name, value in job.inputs.items()}
     try:
-        trace = run(
-            job.program,
-            ReferenceEngine(job.random_seed),
-            inputs,
-            outputs=job.outputs,
-            limits=job.limits,
-            use=job.use,
-        )
+        trace = job.run(ReferenceEngine(job.random_seed), inputs)
     except Diagnostic as diagnostic:
         return None, f"the reference engine cannot run the program: {diagnostic.message}"
     if any(node.operator is not None and node.operator.function for node in trace.nodes):
-        again = run(
-            job.program,
-            ReferenceEngine(job.random_seed),
-            inputs,
-            outputs=job.outputs,
-            limits=job.limits,
-            use=job.use,
-        )
+        again = job.run(ReferenceEngine(job.random_seed), inputs)
         if _apart(trace, {name: node.value for name, node in again.outputs.items()}, 0.0):
             return None, "the program is not deterministic: two runs of its forward differ"
     taken = [decision.taken for decision in trace.decisions if isinstance(decision.taken, bool)]
@@ -278,26 +261,26 @@ def _witness(
         return _Witness(forward_jacobian(vjp, leaf, progress), "forward", None)
     replay = Replay(trace, leaf, trace.outputs.values())
     if method == "auto":
-        method = "explicit" if explicit_cost(trace, replay) <= limit else "probe"
+        method = "explicit" if explicit_cost(replay) <= limit else "probe"
     if method == "explicit":
         return _Witness(jacobian(trace, leaf, replay=replay, progress=progress), "explicit", replay)
-    return _probe(trace, leaf, replay)
+    return _probe(leaf, replay)
 
 
-def explicit_cost(trace: Trace, replay: Replay) -> int:
+def explicit_cost(replay: Replay) -> int:
     """The element operations that the explicit Jacobian of a leaf costs: evaluations × elements in each."""
-    work = sum(numel(node.shape) + OVERHEAD for node in replay.varying.values())
-    evaluations = 1 if replay.analytic and not relevant_kinks(trace, replay) else 30
-    if single_source(trace, replay) is not None:
+    if replay.single_source is not None:
         return 0  # one direction yields every entry, at any size
+    work = sum(numel(node.shape) + OVERHEAD for node in replay.varying.values())
+    evaluations = 1 if replay.analytic and not replay.kinks else 30
     return evaluations * numel(replay.leaf.shape) * work
 
 
-def _probe(trace: Trace, leaf: str, replay: Replay) -> _Witness:
+def _probe(leaf: str, replay: Replay) -> _Witness:
     """J·u for a few random directions, scaled to the size of each element."""
     generator = np.random.default_rng(0)
     x = np.asarray(replay.leaf.value)
-    kinked = bool(relevant_kinks(trace, replay))
+    kinked = bool(replay.kinks)
     directions = generator.choice([-1.0, 1.0], (PROBES, *x.shape)) * generator.uniform(
         0.5, 1.0, (PROBES, *x.shape)
     )
@@ -340,7 +323,7 @@ def forward_jacobian(vjp: VJP, leaf: str, progress: Callable[[int, int], None] |
                     "ignore", DeprecationWarning
                 )  # torch's own, at its first use of forward mode
                 inputs = {**job.inputs, leaf: forward_ad.make_dual(value, tangent)}
-                trace = run(job.program, engine, inputs, outputs=job.outputs, limits=job.limits, use=job.use)
+                trace = job.run(engine, inputs)
                 parts = []
                 for node in trace.outputs.values():
                     moved = forward_ad.unpack_dual(node.value).tangent
@@ -443,7 +426,7 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
     broken = _non_finite(vjp, name, own, other)
     if broken is not None:
         return replace(report, status=INCONCLUSIVE, reason=broken[0], index=broken[1])
-    kinks = [] if witness.replay is None else relevant_kinks(trace, witness.replay)
+    kinks = [] if witness.replay is None else witness.replay.kinks
     kinked = _kinked(found, v)
     # differences that cannot judge, unless the gradient is far beyond their doubt
     unsure = (
@@ -462,7 +445,7 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
                 tolerance = tolerance + eps * depth * _largest(size)
         measured = tolerance + SPREAD_FACTOR * spread
         wrong = apart & ~(error <= measured)
-        if wrong.any() and (reason := _hidden_kink(trace, witness, v, other)):
+        if wrong.any() and (reason := _hidden_kink(witness, v, other)):
             return replace(report, status=INCONCLUSIVE, reason=reason)
         if wrong.any() and not _second_witness(witness, v, wrong, own, other, measured):
             return replace(
@@ -500,10 +483,10 @@ def _judge(vjp: VJP, trace: Trace, name: str, witness: _Witness, noise: _Noise) 
         return replace(
             report,
             status=INCONCLUSIVE,
-            reason=_kink_reason(trace, witness, v, worst, own, element),
+            reason=_kink_reason(witness, v, worst, own, element),
             index=element.index(worst),
         )
-    if kinks and (reason := _hidden_kink(trace, witness, v, other)):
+    if kinks and (reason := _hidden_kink(witness, v, other)):
         return replace(report, status=INCONCLUSIVE, reason=reason)
     if unsure.any():
         worst = int(np.argmax(np.where(unsure, doubt, -1)))
@@ -560,11 +543,9 @@ def _kinked(found: Jacobian, v: np.ndarray) -> np.ndarray:
     return found.transposed((v != 0).astype(float), found.kinks.astype(float)) > 0
 
 
-def _kink_reason(
-    trace: Trace, witness: _Witness, v: np.ndarray, k: int, own: np.ndarray, element: _Elements
-) -> str:
+def _kink_reason(witness: _Witness, v: np.ndarray, k: int, own: np.ndarray, element: _Elements) -> str:
     found = witness.jacobian
-    kinks = relevant_kinks(trace, witness.replay) if witness.replay is not None else []
+    kinks = witness.replay.kinks if witness.replay is not None else []
     named = sorted({f"{kink.operator.infix or kink.operator.name}" for kink in kinks})
     reason = f"{element.name(k)}: a kink" + (f" of {', '.join(named)}" if named else "")
     if found.flipped is not None and not named:
@@ -587,7 +568,7 @@ def _mixes(trace: Trace, witness: _Witness) -> bool:
     return any(node.operator is not None and node.operator.kind == "array" for node in nodes)
 
 
-def _hidden_kink(trace: Trace, witness: _Witness, v: np.ndarray, other: np.ndarray) -> str | None:
+def _hidden_kink(witness: _Witness, v: np.ndarray, other: np.ndarray) -> str | None:
     """A kink that no single element shows, in words: each of three equal numbers may move, the median stays.
 
     Looked for where an operator says that it is at a kink, or where nothing is known of it: along random
@@ -597,7 +578,7 @@ def _hidden_kink(trace: Trace, witness: _Witness, v: np.ndarray, other: np.ndarr
     replay = witness.replay
     if replay is None:
         return None
-    kinks = relevant_kinks(trace, replay)
+    kinks = replay.kinks
     if not kinks and witness.jacobian.method == "complex step":
         return None
     generator = np.random.default_rng(0)

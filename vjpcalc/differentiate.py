@@ -11,7 +11,6 @@ from each side is taken: where they differ there is no derivative, and the check
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,8 +18,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
 from vjpcalc.engines.fuse import EPS, BranchFlip, Replay
-from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.language.trace import Kink, Node, Trace, with_values
+from vjpcalc.language.trace import Node, Trace
 from vjpcalc.operators.operator import numel
 
 FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
@@ -95,11 +93,6 @@ class Jacobian:
         return matrix
 
 
-def relevant_kinks(trace: Trace, replay: Replay) -> list[Kink]:
-    """The kinks of a trace that the leaf has a part in."""
-    return [kink for kink in trace.kinks if any(node.index in replay.varying for node in kink.inputs)]
-
-
 def jacobian(
     trace: Trace,
     leaf: str,
@@ -115,11 +108,11 @@ def jacobian(
     """
     if replay is None:
         replay = Replay(trace, leaf, targets if targets is not None else trace.outputs.values())
-    kinked = bool(relevant_kinks(trace, replay))
+    kinked = bool(replay.kinks)
     x = np.asarray(replay.leaf.value, dtype=np.float64)
     n, m = numel(x.shape), replay.primal.size
     scale = relative_scale(x)
-    columns = single_source(trace, replay)
+    columns = replay.single_source
     if columns is not None:
         found = directional(replay, scale, kinked)
         unit = np.where(columns >= 0, np.ravel(scale)[columns], 1.0) if n else np.ones(m)
@@ -241,15 +234,14 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
             central.add((above - below) / (2 * h), noise)
             right.add((above - center) / h, noise)
             left.add((center - below) / h, noise)
-            known = change / FIRST_STEP
+            reach = change / FIRST_STEP
             if central.settled(ENOUGH, 0.0) and all(
-                side.settled(SIDED, known) and side.close_to(central) for side in (left, right)
+                side.settled(SIDED, reach) and side.close_to(central) for side in (left, right)
             ):
                 break
             h /= 2
         spread = np.abs(right.best - left.best)
         doubt = right.error + left.error
-        reach = change / FIRST_STEP
         sloped = np.maximum(np.maximum(np.abs(right.best), np.abs(left.best)), reach)
         kink = spread > 1e-5 * sloped + 16 * doubt
         # a side without a limit, as at a jump: its estimates grow with every halving
@@ -296,42 +288,3 @@ class _Neville:
 
     def close_to(self, other: _Neville) -> bool:
         return bool(np.all(np.abs(self.best - other.best) <= 1e-6 * np.abs(other.best)))
-
-
-# ---- structure ---------------------------------------------------------------------------------------------
-
-
-def single_source(trace: Trace, replay: Replay) -> np.ndarray | None:
-    """For each output element the one leaf element it depends on (-1: none), or None where it can be several.
-
-    Found by running the program on element numbers instead of values: an elementwise operator passes the
-    number on, a movement moves it, anything else mixes. Then one direction, of ones, yields every entry of
-    the Jacobian.
-    """
-    n = numel(replay.leaf.shape)
-    numbers: dict[int, np.ndarray] = {replay.leaf.index: np.arange(n).reshape(replay.leaf.shape)}
-    engine = ReferenceEngine()
-
-    def number(node: Node) -> np.ndarray:
-        return numbers.get(node.index, np.full(node.shape, -1))
-
-    for node in trace.nodes:
-        if node.operator is None or node.index not in replay.smooth:
-            continue
-        if node.operator.kind == "elementwise":
-            parts = np.broadcast_arrays(*(number(source) for source in node.inputs))
-            merged = functools.reduce(np.maximum, parts)
-            if any(((part >= 0) & (part != merged)).any() for part in parts):
-                return None
-        elif node.operator.kind == "movement":
-            arguments = {
-                parameter.name: with_values(node.arguments[parameter.name], number)
-                if parameter.kind in ("tensor", "tensors")
-                else with_values(node.arguments[parameter.name], lambda source: source.value)
-                for parameter in node.operator.parameters
-            }
-            merged = engine.apply(node.operator, arguments)
-        else:
-            return None
-        numbers[node.index] = merged
-    return np.concatenate([np.ravel(number(node)) for node in replay.targets])

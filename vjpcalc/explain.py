@@ -40,7 +40,7 @@ from vjpcalc.check import (
 )
 from vjpcalc.defaults import DEFAULT_LIMIT
 from vjpcalc.diagnostics import Diagnostic, Source, did_you_mean
-from vjpcalc.differentiate import directional, jacobian, relative_scale, relevant_kinks
+from vjpcalc.differentiate import directional, jacobian, relative_scale
 from vjpcalc.engines.engine import Limits
 from vjpcalc.engines.fuse import Replay
 from vjpcalc.engines.reference import ReferenceEngine
@@ -490,10 +490,10 @@ def _by_differences(
     if output.shape != g.shape:
         return theirs, INCONCLUSIVE, 0.0, f": its forward alone gives the shape {output.shape}"
     replay = Replay(tiny, leaf, [output])
-    kinked = bool(relevant_kinks(tiny, replay))
+    kinked = bool(replay.kinks)
     v = g.ravel()
     with np.errstate(all="ignore"):
-        if explicit_cost(tiny, replay) <= limit:
+        if explicit_cost(replay) <= limit:
             found = jacobian(tiny, leaf)
             ours = found.transposed(v).reshape(theirs.shape)
             size = found.transposed(np.abs(v), np.abs(found.entries)).reshape(theirs.shape)

@@ -22,7 +22,8 @@ import numpy as np  # noqa: TID253 (an engine is imported only once it is needed
 
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.language.trace import Node, Trace, with_values
+from vjpcalc.language.trace import Kink, Node, Trace, with_values
+from vjpcalc.operators.operator import numel
 
 MAX_INPUTS = 60
 MAX_OPERATIONS = 200
@@ -63,7 +64,7 @@ class Replay:
     """The outputs of a trace as a function of one leaf.
 
     ``analytic`` says whether a complex step may be taken: every operator on the way has an exact complex
-    kernel. ``engine`` is "numexpr" where at least one piece was fused, else "numpy".
+    kernel.
     """
 
     def __init__(self, trace: Trace, leaf: str, targets: Iterable[Node]) -> None:
@@ -84,6 +85,47 @@ class Replay:
     @functools.cached_property
     def _complex_steps(self) -> list[Step]:
         return _steps(self._trace, self.smooth, self.targets, complex_=True) if self.analytic else []
+
+    @functools.cached_property
+    def kinks(self) -> list[Kink]:
+        """The kinks of the trace that the leaf has a part in."""
+        kinks = self._trace.kinks
+        return [kink for kink in kinks if any(node.index in self.varying for node in kink.inputs)]
+
+    @functools.cached_property
+    def single_source(self) -> np.ndarray | None:
+        """For each output element the one leaf element it depends on (-1: none); None if it can be several.
+
+        Found by running the program on element numbers instead of values: an elementwise operator passes the
+        number on, a movement moves it, anything else mixes. Then one direction, of ones, yields every entry
+        of the Jacobian.
+        """
+        n = numel(self.leaf.shape)
+        numbers: dict[int, np.ndarray] = {self.leaf.index: np.arange(n).reshape(self.leaf.shape)}
+
+        def number(node: Node) -> np.ndarray:
+            return numbers.get(node.index, np.full(node.shape, -1))
+
+        for node in self._trace.nodes:
+            if node.operator is None or node.index not in self.smooth:
+                continue
+            if node.operator.kind == "elementwise":
+                parts = np.broadcast_arrays(*(number(source) for source in node.inputs))
+                merged = functools.reduce(np.maximum, parts)
+                if any(((part >= 0) & (part != merged)).any() for part in parts):
+                    return None
+            elif node.operator.kind == "movement":
+                arguments = {
+                    parameter.name: with_values(node.arguments[parameter.name], number)
+                    if parameter.kind in ("tensor", "tensors")
+                    else with_values(node.arguments[parameter.name], lambda source: source.value)
+                    for parameter in node.operator.parameters
+                }
+                merged = self._engine.apply(node.operator, arguments)
+            else:
+                return None
+            numbers[node.index] = merged
+        return np.concatenate([np.ravel(number(node)) for node in self.targets])
 
     @property
     def primal(self) -> np.ndarray:
@@ -145,7 +187,7 @@ class Replay:
         cancel, and a user's own function may work in float32.
         """
         usual = EPS * np.abs(self.primal)
-        if any(node.index in self.varying for kink in self._trace.kinks for node in kink.inputs):
+        if self.kinks:
             return usual  # a kink or a jump would look like noise
         far, near = self._jitter(2.0**-12), self._jitter(2.0**-20)
         # rounding does not care how far apart the points are; a kink's bend does
