@@ -14,7 +14,7 @@ from conftest import validate
 
 import vjpcalc
 from vjpcalc import VJP, Diagnostic, jacobian, vjp
-from vjpcalc.engines.engine import Limits
+from vjpcalc.limits import Limits
 
 A, B, V = [[0, 0], [2, 2]], [[1, 2], [1, 2]], [[1, 2], [3, 4]]
 DA, DB = [[5, 5], [11, 11]], [[6, 8], [6, 8]]  # V·Bᵀ and Aᵀ·V, by hand

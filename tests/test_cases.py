@@ -24,7 +24,7 @@ import pytest
 
 import vjpcalc.operators  # noqa: F401
 from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.language.run import evaluate
+from vjpcalc.language.interpret import evaluate
 
 FOLDER = Path(__file__).parent / "cases"
 

@@ -13,7 +13,7 @@ import typer
 
 from vjpcalc.cli.app import app
 from vjpcalc.cli.completion import SCRIPTS, as_bash_wants, complete, free_names, split
-from vjpcalc.defaults import METHODS
+from vjpcalc.limits import METHODS
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ PACKAGE = Path(__file__).parent.parent / "vjpcalc"
 
 # A module may import modules of its own rank or of a lower one.
 RANKS = [
-    {"diagnostics", "defaults"},
+    {"diagnostics", "limits"},
     {"operators"},
     {"language.source", "language.syntax", "language.trace", "language.values"},
-    {"language.run", "language.host", "engines.engine"},
+    {"language.run", "language.host", "language.engine"},
     {"engines", "tensors"},
     {"rules", "simplify", "differentiate", "use"},
     {"backward"},

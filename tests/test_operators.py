@@ -21,7 +21,7 @@ from vjpcalc.engines.fuse import MASK_OPERATORS, Replay
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.torch import resolve as resolve_torch
-from vjpcalc.language import run as language
+from vjpcalc.language import interpret as language
 from vjpcalc.language import syntax
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.operators import operator as rows

@@ -13,7 +13,7 @@ import torch
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.language import run as language
+from vjpcalc.language import interpret as language
 from vjpcalc.language import syntax
 
 # fmt: off

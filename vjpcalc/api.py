@@ -13,11 +13,10 @@ from vjpcalc import operators  # noqa: F401 (fills the operator table)
 from vjpcalc.backward import VJP, Job, compute, forward, require_explicit
 from vjpcalc.check import check as _check
 from vjpcalc.check import required_reference
-from vjpcalc.defaults import DEFAULT_LIMIT
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.differentiate import jacobian as _jacobian
-from vjpcalc.engines.engine import Limits
 from vjpcalc.language.syntax import Program, parse
+from vjpcalc.limits import DEFAULT_LIMIT, Limits
 from vjpcalc.operators.operator import Operator
 from vjpcalc.tensors import dtypes, encode
 from vjpcalc.tensors.dtypes import Loaded

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch  # noqa: TID253 (imported only once there is something to compute)
 
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
-from vjpcalc.engines.engine import Engine, Limits
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.language.run import fault_of, run
+from vjpcalc.language.engine import Engine
+from vjpcalc.language.interpret import fault_of, run
 from vjpcalc.language.syntax import Program
 from vjpcalc.language.trace import Node, Trace
+from vjpcalc.limits import Limits
 from vjpcalc.operators.operator import Operator
 from vjpcalc.tensors.dtypes import check_fits
 

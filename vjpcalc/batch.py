@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import IO, TYPE_CHECKING, Any
 
-from vjpcalc.defaults import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS
 from vjpcalc.diagnostics import Diagnostic, Source, count, did_you_mean
 from vjpcalc.language.source import clean
+from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS
 from vjpcalc.tensors import encode
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _result(document: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 def read_job(document: Mapping[str, Any], settings: Settings) -> Job:
     """The Job that a line's document describes. Raises Diagnostic."""
     from vjpcalc.api import make_job
-    from vjpcalc.engines.engine import Limits
+    from vjpcalc.limits import Limits
 
     for key in document:
         if key not in KEYS:
@@ -201,7 +201,7 @@ def _value(name: str | None, value: Any, settings: Settings) -> Any:
     """An input (or a seed, which has no name) as the API takes it; a text is read as on the command line."""
     if not isinstance(value, str) or value in encode.NONFINITE:
         return value
-    from vjpcalc.engines.engine import Limits
+    from vjpcalc.limits import Limits
     from vjpcalc.tensors.literals import Reader, parse_input, parse_seed
 
     item = parse_seed(value) if name is None else parse_input(f"{name}={value}")

@@ -26,7 +26,6 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 import torch  # noqa: TID253
 
 from vjpcalc.backward import VJP, Forward, Job, backward, forward
-from vjpcalc.defaults import DEFAULT_LIMIT, require_method
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.differentiate import (
     Derivative,
@@ -41,6 +40,7 @@ from vjpcalc.engines.noise import noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.language.trace import Node, Trace
+from vjpcalc.limits import DEFAULT_LIMIT, require_method
 from vjpcalc.operators.operator import numel
 
 PROBES = 8  # random directions of a probe

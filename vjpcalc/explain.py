@@ -38,15 +38,14 @@ from vjpcalc.check import (
     required_reference,
     smallest,
 )
-from vjpcalc.defaults import DEFAULT_LIMIT
 from vjpcalc.diagnostics import Diagnostic, Source, did_you_mean
 from vjpcalc.differentiate import directional, jacobian, relative_scale
-from vjpcalc.engines.engine import Limits
 from vjpcalc.engines.fuse import Replay
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.language.run import Interpreter
+from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
+from vjpcalc.limits import DEFAULT_LIMIT, Limits
 from vjpcalc.operators.operator import Operator, numel
 from vjpcalc.rules import has_rule, run_rule
 from vjpcalc.simplify import simplified

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a rule to run)
 
 from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.language.run import evaluate
+from vjpcalc.language.interpret import evaluate
 from vjpcalc.operators.operator import Operator
 
 

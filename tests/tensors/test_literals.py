@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vjpcalc.diagnostics import Diagnostic, ExitStatus
-from vjpcalc.engines.engine import Limits
 from vjpcalc.language.source import render
+from vjpcalc.limits import Limits
 from vjpcalc.tensors import encode, formats
 from vjpcalc.tensors.dtypes import ALIASES, DTYPES, canonical
 from vjpcalc.tensors.literals import Item, Reader, parse_input, parse_inputs, parse_seed, split_key

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vjpcalc.defaults import METHODS
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.limits import METHODS
 
 Candidate = tuple[str, str]  # a whole word, and what it means
 
@@ -286,7 +286,7 @@ def free_names(expression: str) -> list[str]:
     """The names in a program that are neither called nor assigned: its inputs. It need not be complete."""
     from keyword import kwlist
 
-    from vjpcalc.language.run import PREFIXES
+    from vjpcalc.language.interpret import PREFIXES
     from vjpcalc.language.values import CONSTANTS
 
     found: dict[str, None] = {}

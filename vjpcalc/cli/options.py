@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from vjpcalc.defaults import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, require_method
 from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, require_method
 
 if TYPE_CHECKING:
     from vjpcalc.backward import Job
@@ -163,7 +163,7 @@ def make_job(options: JobOptions, *, seeded: bool = True) -> Job:
 
     from vjpcalc.api import parse_dtype
     from vjpcalc.backward import Job
-    from vjpcalc.engines.engine import Limits
+    from vjpcalc.limits import Limits
     from vjpcalc.tensors.literals import Reader
     from vjpcalc.use import load
 

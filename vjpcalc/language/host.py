@@ -15,7 +15,7 @@ from vjpcalc.language.values import is_number
 from vjpcalc.operators.operator import numel
 
 if TYPE_CHECKING:
-    from vjpcalc.language.run import Interpreter
+    from vjpcalc.language.interpret import Interpreter
 
 
 def _numel(walk: Interpreter, span: Span, x: Any) -> int:

@@ -17,7 +17,7 @@
                 | name "(" arguments ")" | expression "." name "(" arguments ")"
 
 Signs, methods and function calls all become one thing, Apply, by the name of the operator that they mean.
-Nothing here is ever evaluated by Python: ``run.py`` walks the Program.
+Nothing here is ever evaluated by Python: ``interpret.py`` walks the Program.
 """
 
 from __future__ import annotations

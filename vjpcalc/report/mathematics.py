@@ -6,7 +6,7 @@ g is the cotangent of the output, so it is written ȳ; a parameter x's cotangent
 from __future__ import annotations
 
 from vjpcalc.language import syntax
-from vjpcalc.language.run import row_program
+from vjpcalc.language.interpret import row_program
 
 BAR = "\u0304"  # combining macron
 SUPERSCRIPTS = str.maketrans("0123456789-+nx", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿˣ")

@@ -28,7 +28,7 @@ from vjpcalc.tensors.dtypes import Loaded, canonical, check_fits
 if TYPE_CHECKING:
     import torch
 
-    from vjpcalc.engines.engine import Limits
+    from vjpcalc.limits import Limits
 
 EXAMPLE = "inputs are written NAME=VALUE: x='[1, 2, 3]', x=@x.npy, x='randn(3)'"
 
@@ -323,14 +323,14 @@ def _from_json(item: Item) -> Loaded | None:
 def _from_expression(item: Item, random_seed: int, limits: Limits | None) -> Loaded:
     import vjpcalc.operators  # noqa: F401 (fills the table)
     from vjpcalc.engines.reference import ReferenceEngine
-    from vjpcalc.language import run, syntax
+    from vjpcalc.language import interpret, syntax
 
     # no input's name has a blank in it
     stream = f"seed {item.name or ''}" if item.kind == "seed" else item.name or ""
     engine = ReferenceEngine([random_seed, zlib.crc32(stream.encode())])
     try:
         program = syntax.parse(item.value, item.source.name)
-        trace = run.run(program, engine, {}, limits=limits)
+        trace = interpret.run(program, engine, {}, limits=limits)
     except Diagnostic as diagnostic:
         raise _as_item_error(diagnostic, item) from None
     return Loaded(trace.outputs[program.output].value)

@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vjpcalc.defaults import MAX_ELEMENTS, MAX_STEPS
 from vjpcalc.operators.operator import Operator
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Where a program is stopped: ``max_steps`` statements and operators, ``max_elements`` of one tensor."""
-
-    max_steps: int = MAX_STEPS
-    max_elements: int = MAX_ELEMENTS
 
 
 class Engine(Protocol):

@@ -1,6 +1,8 @@
-"""What holds where nobody says otherwise, and the names of the check's methods: light enough for a tab."""
+"""Every limit and default, and the names of the check's methods: light enough for a tab."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
 
@@ -9,6 +11,14 @@ METHODS = ("auto", "explicit", "probe", "forward", "off")  # of the check
 DEFAULT_LIMIT = 50_000_000  # element operations that an explicit Jacobian may cost
 MAX_STEPS = 100_000  # statements and operators that a program may run
 MAX_ELEMENTS = 50_000_000  # of one tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a program is stopped: ``max_steps`` statements and operators, ``max_elements`` of one tensor."""
+
+    max_steps: int = MAX_STEPS
+    max_elements: int = MAX_ELEMENTS
 
 
 def require_method(method: str) -> None:

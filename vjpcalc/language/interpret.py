@@ -17,11 +17,12 @@ from vjpcalc.language import syntax
 from vjpcalc.language.host import HOST, METHODS, METHODS_ONLY
 from vjpcalc.language.trace import Decision, Fields, Kink, Node, Trace, nodes_in, with_values
 from vjpcalc.language.values import CONSTANTS, SCALAR, broadcast, is_number, list_shape, spoken
+from vjpcalc.limits import Limits
 from vjpcalc.operators import operator as rows
 from vjpcalc.operators.operator import Operator, numel
 
 if TYPE_CHECKING:
-    from vjpcalc.engines.engine import Engine, Limits
+    from vjpcalc.language.engine import Engine
 
 # Prefixes that an expression pasted from PyTorch, NumPy or JAX code may carry: accepted and dropped.
 PREFIXES = frozenset(
@@ -58,8 +59,6 @@ def run(
     ``outputs`` names the outputs (default: the program's last statement). Raises Diagnostic with the span at
     fault.
     """
-    from vjpcalc.engines.engine import Limits
-
     trace = Trace(program.source)
     walk = Interpreter(engine, trace, program.source, limits or Limits(), use or {})
     for name, value in inputs.items():
@@ -95,8 +94,6 @@ def evaluate(
 
     ``names`` maps names to arrays (anything with a ``shape``) and options.
     """
-    from vjpcalc.engines.engine import Limits
-
     program = row_program(text)
     walk = Interpreter(engine, Trace(program.source), program.source, Limits(), use or {}, hidden=True)
     for name, value in names.items():
