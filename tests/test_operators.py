@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from sampling import Sample, bounds, draw, inputs, samples
 
 import vjpcalc
-from vjpcalc.backward import VJP
 from vjpcalc.check import check
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.fuse import MASK_OPERATORS, Replay
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.torch import resolve as resolve_torch
+from vjpcalc.job.autograd import VJP
 from vjpcalc.language import interpret as language
 from vjpcalc.language import syntax
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vjpcalc.api import jacobian as jacobian
     from vjpcalc.api import vjp as vjp
-    from vjpcalc.backward import VJP as VJP
     from vjpcalc.diagnostics import Diagnostic as Diagnostic
+    from vjpcalc.job.autograd import VJP as VJP
 
 __version__ = "0.1.0"
 __all__ = ["VJP", "Diagnostic", "__version__", "jacobian", "vjp"]

@@ -32,7 +32,7 @@ from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS
 from vjpcalc.tensors import encode
 
 if TYPE_CHECKING:
-    from vjpcalc.backward import Job
+    from vjpcalc.job.autograd import Job
 
 KEYS = ("id", "expression", "inputs", "seed", "wrt", "outputs", "dtype", "check")
 EXAMPLE = '{"expression": "sum(x**2)", "inputs": {"x": [1, 2, 3]}}'
@@ -135,8 +135,8 @@ def _document(line: bytes) -> dict[str, Any]:
 
 
 def _result(document: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    from vjpcalc.backward import compute
     from vjpcalc.check import check
+    from vjpcalc.job.autograd import compute
 
     job = read_job(document, settings)
     method = _text(document, "check") or settings.check

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
-from vjpcalc.backward import VJP, Forward, Job, backward, forward
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.differentiate import (
     Derivative,
@@ -39,6 +38,7 @@ from vjpcalc.engines.fuse import EPS, Replay
 from vjpcalc.engines.noise import noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.job.autograd import VJP, Forward, Job, backward, forward
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.limits import DEFAULT_LIMIT, require_method
 from vjpcalc.operators.operator import numel

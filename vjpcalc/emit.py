@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a job to write down)
 
-from vjpcalc.backward import VJP, ancestors, dtype_name, match_seeds
 from vjpcalc.check import required_reference
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
 from vjpcalc.explain import names_of
+from vjpcalc.job.autograd import VJP, ancestors, dtype_name, match_seeds
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.operators.operator import Call, Operator, numel
 

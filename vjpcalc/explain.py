@@ -19,15 +19,6 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a job to explain)
 import torch  # noqa: TID253
 
-from vjpcalc.backward import (
-    VJP,
-    Job,
-    ancestors,
-    backward,
-    forward,
-    gradients_of,
-    require_explicit,
-)
 from vjpcalc.check import (
     FAILED,
     INCONCLUSIVE,
@@ -43,6 +34,15 @@ from vjpcalc.differentiate import directional, jacobian, relative_scale
 from vjpcalc.engines.fuse import Replay
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.job.autograd import (
+    VJP,
+    Job,
+    ancestors,
+    backward,
+    forward,
+    gradients_of,
+    require_explicit,
+)
 from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.limits import DEFAULT_LIMIT, Limits

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
 import torch  # noqa: TID253
 
-from vjpcalc.backward import VJP, Job, backward_fault, forward, require_explicit
 from vjpcalc.check import as_float64, forward_jacobian, required_reference
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
 from vjpcalc.differentiate import jacobian
 from vjpcalc.explain import element_names
+from vjpcalc.job.autograd import VJP, Job, backward_fault, forward, require_explicit
 
 WAYS = ("numeric", "backward", "forward")
 RANKED = 4_000_000  # entries up to which the rank is determined

@@ -35,10 +35,10 @@ def explain(
     check_report(report)
     made = make_job(job)
 
-    from vjpcalc.backward import compute
     from vjpcalc.check import check as run_check
     from vjpcalc.explain import explain as run_explain
     from vjpcalc.explain import require_node
+    from vjpcalc.job.autograd import compute
     from vjpcalc.report.explain import explain_report
 
     with progress(report) as tell:

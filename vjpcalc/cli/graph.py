@@ -32,7 +32,7 @@ def graph(
     made = make_job(job, seeded=False)
     ending = None if out is None else _ending(out)
 
-    from vjpcalc.backward import forward
+    from vjpcalc.job.autograd import forward
     from vjpcalc.report import graph as drawing
 
     found = drawing.Graph.of(forward(made).trace)

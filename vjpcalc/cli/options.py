@@ -17,7 +17,7 @@ from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, require_method
 
 if TYPE_CHECKING:
-    from vjpcalc.backward import Job
+    from vjpcalc.job.autograd import Job
 
 _given = functools.partial(typer.Option, rich_help_panel="Inputs and seed")
 _limit = functools.partial(typer.Option, rich_help_panel="Limits", metavar="N", min=1)
@@ -162,7 +162,7 @@ def make_job(options: JobOptions, *, seeded: bool = True) -> Job:
     program = parse(*read_expression(options.expression))
 
     from vjpcalc.api import parse_dtype
-    from vjpcalc.backward import Job
+    from vjpcalc.job.autograd import Job
     from vjpcalc.limits import Limits
     from vjpcalc.tensors.literals import Reader
     from vjpcalc.use import load

@@ -14,7 +14,7 @@ from vjpcalc.diagnostics import Diagnostic, ExitStatus, did_you_mean
 from vjpcalc.report.shell import quoted
 
 if TYPE_CHECKING:
-    from vjpcalc.backward import VJP, Job
+    from vjpcalc.job.autograd import VJP, Job
     from vjpcalc.report.document import Block
 
 FORMATS = ("table", "plain", "json", "jsonl")

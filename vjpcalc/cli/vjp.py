@@ -42,8 +42,8 @@ def vjp(
 
         check_target(out, wanted)  # before a long computation
 
-    from vjpcalc.backward import compute
     from vjpcalc.check import check as run_check
+    from vjpcalc.job.autograd import compute
     from vjpcalc.report.vjp import vjp_report
 
     if emit_ is not None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vjpcalc.backward import ancestors
 from vjpcalc.diagnostics import FORMAT_VERSION, count
 from vjpcalc.explain import expression_of, names_of, node_record, torch_nodes
+from vjpcalc.job.autograd import ancestors
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Block, Text, Tree, line

@@ -9,8 +9,8 @@ from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, line, plain_text
 
 if TYPE_CHECKING:
-    from vjpcalc.backward import VJP
     from vjpcalc.check import Check, LeafCheck
+    from vjpcalc.job.autograd import VJP
 
 ROLE = {"passed": "good", "failed": "bad", "inconclusive": "unsure", "off": "dim"}
 MARK = {"passed": "✓", "failed": "✗", "inconclusive": "?", "off": "–"}
