@@ -11,7 +11,7 @@ import torch
 import vjpcalc
 from vjpcalc import VJP, Diagnostic
 from vjpcalc.check import check
-from vjpcalc.use import operator as use_operator
+from vjpcalc.job.use import operator as use_operator
 
 RNG = np.random.default_rng(20)
 

@@ -137,7 +137,7 @@ def make_job(
 def _operator(name: str, function: Operator | Callable[..., torch.Tensor]) -> Operator:
     if isinstance(function, Operator):
         return function
-    from vjpcalc.use import operator
+    from vjpcalc.job.use import operator
 
     return operator(name, function)
 

@@ -192,7 +192,7 @@ def _program(text: str) -> Any:
 
 @functools.cache
 def _functions(use: tuple[str, ...]) -> dict[str, Any]:
-    from vjpcalc.use import load
+    from vjpcalc.job.use import load
 
     return {operator.name: operator for operator in map(load, use)}
 
@@ -201,8 +201,8 @@ def _value(name: str | None, value: Any, settings: Settings) -> Any:
     """An input (or a seed, which has no name) as the API takes it; a text is read as on the command line."""
     if not isinstance(value, str) or value in encode.NONFINITE:
         return value
+    from vjpcalc.job.arguments import Reader, parse_input, parse_seed
     from vjpcalc.limits import Limits
-    from vjpcalc.tensors.literals import Reader, parse_input, parse_seed
 
     item = parse_seed(value) if name is None else parse_input(f"{name}={value}")
     if item.from_stdin:

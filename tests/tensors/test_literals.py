@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vjpcalc.diagnostics import Diagnostic, ExitStatus
+from vjpcalc.job.arguments import Item, Reader, parse_input, parse_inputs, parse_seed, split_key
 from vjpcalc.language.source import render
 from vjpcalc.limits import Limits
 from vjpcalc.tensors import encode, formats
 from vjpcalc.tensors.dtypes import ALIASES, DTYPES, canonical
-from vjpcalc.tensors.literals import Item, Reader, parse_input, parse_inputs, parse_seed, split_key
 
 
 @pytest.fixture

@@ -162,10 +162,10 @@ def make_job(options: JobOptions, *, seeded: bool = True) -> Job:
     program = parse(*read_expression(options.expression))
 
     from vjpcalc.api import parse_dtype
+    from vjpcalc.job.arguments import Reader
     from vjpcalc.job.autograd import Job
+    from vjpcalc.job.use import load
     from vjpcalc.limits import Limits
-    from vjpcalc.tensors.literals import Reader
-    from vjpcalc.use import load
 
     dtype = parse_dtype(options.dtype)
     limits = Limits(options.max_steps, options.max_elements)
