@@ -10,7 +10,7 @@ import torch
 
 import vjpcalc
 from vjpcalc import VJP, Diagnostic
-from vjpcalc.check import check
+from vjpcalc.check.verdict import check
 from vjpcalc.job.use import operator as use_operator
 
 RNG = np.random.default_rng(20)

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from sampling import Sample, bounds, draw, inputs, samples
 
 import vjpcalc
-from vjpcalc.check import check
+from vjpcalc.check.replay import MASK_OPERATORS, Replay
+from vjpcalc.check.verdict import check
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.engines.fuse import MASK_OPERATORS, Replay
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.torch import resolve as resolve_torch

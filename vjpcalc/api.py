@@ -10,10 +10,10 @@ from typing import Any
 import torch  # noqa: TID253 (imported only once somebody asks for vjp or jacobian)
 
 from vjpcalc import operators  # noqa: F401 (fills the operator table)
-from vjpcalc.check import check as _check
-from vjpcalc.check import required_reference
+from vjpcalc.check.derivative import jacobian as _jacobian
+from vjpcalc.check.verdict import check as _check
+from vjpcalc.check.verdict import required_reference
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.differentiate import jacobian as _jacobian
 from vjpcalc.job.autograd import VJP, Job, compute, forward, require_explicit
 from vjpcalc.language.syntax import Program, parse
 from vjpcalc.limits import DEFAULT_LIMIT, Limits

@@ -135,7 +135,7 @@ def _document(line: bytes) -> dict[str, Any]:
 
 
 def _result(document: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    from vjpcalc.check import check
+    from vjpcalc.check.verdict import check
     from vjpcalc.job.autograd import compute
 
     job = read_job(document, settings)

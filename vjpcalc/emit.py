@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a job to write down)
 
-from vjpcalc.check import required_reference
+from vjpcalc.check.verdict import required_reference
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
 from vjpcalc.explain import names_of
 from vjpcalc.job.autograd import VJP, ancestors, dtype_name, match_seeds

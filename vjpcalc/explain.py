@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a job to explain)
 import torch  # noqa: TID253
 
-from vjpcalc.check import (
+from vjpcalc.check.derivative import directional, jacobian, relative_scale
+from vjpcalc.check.replay import Replay
+from vjpcalc.check.verdict import (
     FAILED,
     INCONCLUSIVE,
     PASSED,
@@ -30,8 +32,6 @@ from vjpcalc.check import (
     smallest,
 )
 from vjpcalc.diagnostics import Diagnostic, Source, did_you_mean
-from vjpcalc.differentiate import directional, jacobian, relative_scale
-from vjpcalc.engines.fuse import Replay
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.autograd import (

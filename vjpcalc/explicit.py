@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
 import torch  # noqa: TID253
 
-from vjpcalc.check import as_float64, forward_jacobian, required_reference
+from vjpcalc.check.derivative import jacobian
+from vjpcalc.check.verdict import as_float64, forward_jacobian, required_reference
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
-from vjpcalc.differentiate import jacobian
 from vjpcalc.explain import element_names
 from vjpcalc.job.autograd import VJP, Job, backward_fault, forward, require_explicit
 

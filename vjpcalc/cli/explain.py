@@ -35,7 +35,7 @@ def explain(
     check_report(report)
     made = make_job(job)
 
-    from vjpcalc.check import check as run_check
+    from vjpcalc.check.verdict import check as run_check
     from vjpcalc.explain import explain as run_explain
     from vjpcalc.explain import require_node
     from vjpcalc.job.autograd import compute

@@ -42,7 +42,7 @@ def vjp(
 
         check_target(out, wanted)  # before a long computation
 
-    from vjpcalc.check import check as run_check
+    from vjpcalc.check.verdict import check as run_check
     from vjpcalc.job.autograd import compute
     from vjpcalc.report.vjp import vjp_report
 

@@ -20,7 +20,7 @@ from vjpcalc.operators.operator import Operator
 from vjpcalc.tensors.dtypes import check_fits
 
 if TYPE_CHECKING:
-    from vjpcalc.check import Check
+    from vjpcalc.check.verdict import Check
 
 
 @dataclass(frozen=True, eq=False)

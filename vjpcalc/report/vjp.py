@@ -9,7 +9,7 @@ from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, line, plain_text
 
 if TYPE_CHECKING:
-    from vjpcalc.check import Check, LeafCheck
+    from vjpcalc.check.verdict import Check, LeafCheck
     from vjpcalc.job.autograd import VJP
 
 ROLE = {"passed": "good", "failed": "bad", "inconclusive": "unsure", "off": "dim"}

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
-from vjpcalc.engines.fuse import EPS, BranchFlip, Replay
+from vjpcalc.check.replay import EPS, BranchFlip, Replay
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.operators.operator import numel
 

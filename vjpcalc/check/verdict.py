@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
-from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.differentiate import (
+from vjpcalc.check.derivative import (
     Derivative,
     Jacobian,
     differences,
@@ -34,7 +33,8 @@ from vjpcalc.differentiate import (
     jacobian,
     relative_scale,
 )
-from vjpcalc.engines.fuse import EPS, Replay
+from vjpcalc.check.replay import EPS, Replay
+from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
