@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from vjpcalc import vjp
-from vjpcalc.explain import Explanation, explain
+from vjpcalc.explain.simplify import simplified
+from vjpcalc.explain.walk import Explanation, explain
 from vjpcalc.job.use import operator
 from vjpcalc.language.source import width as columns
 from vjpcalc.operators.operator import table
-from vjpcalc.simplify import simplified
 
 LOOP = "y = x * 2\nwhile y.data.norm() < 1000:\n    y = y * 2\ny"
 

@@ -20,13 +20,13 @@ from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.torch import resolve as resolve_torch
+from vjpcalc.explain.rules import has_rule, run_rule
 from vjpcalc.job.autograd import VJP
 from vjpcalc.language import interpret as language
 from vjpcalc.language import syntax
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.operators import operator as rows
 from vjpcalc.operators.operator import COMPLEX, Operator
-from vjpcalc.rules import has_rule, run_rule
 
 ROWS = rows.table()
 CASES = [sample for row in ROWS for sample in samples(row)]

@@ -19,7 +19,7 @@ import numpy as np  # noqa: TID253 (imported only once there is a job to write d
 
 from vjpcalc.check.verdict import required_reference
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
-from vjpcalc.explain import names_of
+from vjpcalc.explain.walk import names_of
 from vjpcalc.job.autograd import VJP, ancestors, dtype_name, match_seeds
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.operators.operator import Call, Operator, numel

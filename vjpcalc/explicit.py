@@ -17,7 +17,7 @@ import torch  # noqa: TID253
 from vjpcalc.check.derivative import jacobian
 from vjpcalc.check.verdict import as_float64, forward_jacobian, required_reference
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
-from vjpcalc.explain import element_names
+from vjpcalc.explain.walk import element_names
 from vjpcalc.job.autograd import VJP, Job, backward_fault, forward, require_explicit
 
 WAYS = ("numeric", "backward", "forward")

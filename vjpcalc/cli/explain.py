@@ -36,8 +36,8 @@ def explain(
     made = make_job(job)
 
     from vjpcalc.check.verdict import check as run_check
-    from vjpcalc.explain import explain as run_explain
-    from vjpcalc.explain import require_node
+    from vjpcalc.explain.walk import explain as run_explain
+    from vjpcalc.explain.walk import require_node
     from vjpcalc.job.autograd import compute
     from vjpcalc.report.explain import explain_report
 

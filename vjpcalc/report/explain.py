@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a walk to show)
 
 from vjpcalc.diagnostics import count
-from vjpcalc.explain import (
+from vjpcalc.explain.walk import (
     Arithmetic,
     Explanation,
     Handed,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vjpcalc.diagnostics import FORMAT_VERSION, count
-from vjpcalc.explain import expression_of, names_of, node_record, torch_nodes
+from vjpcalc.explain.walk import expression_of, names_of, node_record, torch_nodes
 from vjpcalc.job.autograd import ancestors
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.report import numbers

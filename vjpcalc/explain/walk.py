@@ -34,6 +34,8 @@ from vjpcalc.check.verdict import (
 from vjpcalc.diagnostics import Diagnostic, Source, did_you_mean
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.explain.rules import has_rule, run_rule
+from vjpcalc.explain.simplify import simplified
 from vjpcalc.job.autograd import (
     VJP,
     Job,
@@ -47,8 +49,6 @@ from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.limits import DEFAULT_LIMIT, Limits
 from vjpcalc.operators.operator import Operator, numel
-from vjpcalc.rules import has_rule, run_rule
-from vjpcalc.simplify import simplified
 
 ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
 NOISE_RUNS = 4  # of a rule, every number in it moved by one unit in the last place
