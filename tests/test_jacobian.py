@@ -10,7 +10,7 @@ import pytest
 
 from vjpcalc import jacobian
 from vjpcalc.api import make_job
-from vjpcalc.explicit import jacobians, structure
+from vjpcalc.jacobians import jacobians, structure
 from vjpcalc.report.document import Heat, pooled, symbol
 
 W = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
@@ -204,7 +204,7 @@ def test_what_is_wrong_is_said(cli, what: str) -> None:
 
 
 def test_ctrl_c_ends_quietly_with_130(cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    import vjpcalc.explicit
+    import vjpcalc.jacobians
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -31,7 +31,7 @@ def jacobian(
 
         check_target(out, made.leaves)  # before a long computation
 
-    from vjpcalc.explicit import jacobians, parse_ways
+    from vjpcalc.jacobians import jacobians, parse_ways
     from vjpcalc.report.jacobian import jacobian_report
 
     ways = parse_ways(by)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to show)
 
-from vjpcalc.explicit import Explicit, Jacobians, listed
+from vjpcalc.jacobians import Explicit, Jacobians, listed
 from vjpcalc.language.source import width as columns
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Heat, Text, line
