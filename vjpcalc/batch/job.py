@@ -41,7 +41,7 @@ PROGRAMS = 1024  # parsed programs that are kept
 AHEAD = 2  # jobs that a worker has at once: it need not wait for the next
 SHOWN = 10  # lines that a summary names
 WINDOW = 64  # jobs a worker that may be done before an earlier one is
-PRELOAD = ["vjpcalc.api", "vjpcalc.batch", "numexpr", "torch.fx.experimental.symbolic_shapes"]
+PRELOAD = ["vjpcalc.api", "vjpcalc.batch.job", "numexpr", "torch.fx.experimental.symbolic_shapes"]
 
 
 @dataclass(frozen=True, slots=True)
