@@ -15,7 +15,7 @@ import pytest
 from vjpcalc.cli.app import main
 from vjpcalc.report import json as report_json
 from vjpcalc.report.schema import schema
-from vjpcalc.tensors import encode
+from vjpcalc.tensors import json as encode
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from conftest import validate
 
+from vjpcalc.batch import job as batch
 from vjpcalc.batch.job import Settings, Shard, run
-from vjpcalc.batch.job import job as batch
 from vjpcalc.language import syntax
 
 VJPCALC = [sys.executable, "-m", "vjpcalc"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vjpcalc.tensors.formats import BY_ENDING, FORMATS
+from vjpcalc.tensors.files import BY_ENDING, FORMATS
 
 # out = sum(tanh(W2·tanh(W1·x))²), in three steps: z = tanh(W1·x), y = W2·z, out = sum(tanh(y)²)
 W1, W2, X = "[[0.3,-1.2,0.7],[1.1,0.2,-0.4]]", "[[0.5,-0.25],[1.5,0.75],[0.1,2.5]]", "[0.9,-0.3,1.7]"

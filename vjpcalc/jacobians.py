@@ -58,7 +58,7 @@ class Jacobians:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document."""
-        from vjpcalc.tensors.encode import encode_number, to_record
+        from vjpcalc.tensors.json import encode_number, to_record
 
         return {
             "format_version": FORMAT_VERSION,

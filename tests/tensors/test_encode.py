@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.tensors import encode
+from vjpcalc.tensors import json as encode
 from vjpcalc.tensors.dtypes import DTYPES, dtype_of, to_numpy, to_torch
 
 RECORDS = [

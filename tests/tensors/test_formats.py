@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vjpcalc.diagnostics import Diagnostic, ExitStatus
-from vjpcalc.tensors import encode, formats
+from vjpcalc.tensors import files as formats
+from vjpcalc.tensors import json as encode
 from vjpcalc.tensors.dtypes import dtype_of, to_numpy
 
 ENDINGS = list(formats.BY_ENDING)
@@ -467,7 +468,7 @@ def test_a_disk_without_room(folder):
     program = """
         import resource, signal, numpy as np
         from vjpcalc.diagnostics import Diagnostic
-        from vjpcalc.tensors import formats
+        from vjpcalc.tensors import files as formats
         import torch
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -488,7 +489,7 @@ def test_a_process_that_is_killed(folder):
     """Killed at any moment, it leaves one whole file: the one before or the one after."""
     program = """
         import itertools, numpy as np
-        from vjpcalc.tensors import formats
+        from vjpcalc.tensors import files as formats
         for number in itertools.count():
             formats.write("a.npz", {"x": np.full(30_000, number)})
             print(number, flush=True)

@@ -14,7 +14,8 @@ from vjpcalc.diagnostics import Diagnostic, ExitStatus
 from vjpcalc.job.arguments import Item, Reader, parse_input, parse_inputs, parse_seed, split_key
 from vjpcalc.language.source import render
 from vjpcalc.limits import Limits
-from vjpcalc.tensors import encode, formats
+from vjpcalc.tensors import files as formats
+from vjpcalc.tensors import json as encode
 from vjpcalc.tensors.dtypes import ALIASES, DTYPES, canonical
 
 

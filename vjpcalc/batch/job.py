@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 from vjpcalc.diagnostics import Diagnostic, Source, count, did_you_mean
 from vjpcalc.language.source import clean
 from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS
-from vjpcalc.tensors import encode
+from vjpcalc.tensors import json as encode
 
 if TYPE_CHECKING:
     from vjpcalc.job.autograd import Job

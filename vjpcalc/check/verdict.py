@@ -85,7 +85,7 @@ class LeafCheck:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        from vjpcalc.tensors.encode import to_list, to_record
+        from vjpcalc.tensors.json import to_list, to_record
 
         def number(value: float | None) -> Any:
             return None if value is None else to_list(np.asarray(value))

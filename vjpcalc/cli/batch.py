@@ -41,7 +41,7 @@ def batch(
     debug: Annotated[bool, output_option("--debug", help="Show the traceback of an error.")] = False,
 ) -> int:
     """Run many jobs: JSON Lines in, one record a line out, in order; a bad line costs no other."""
-    from vjpcalc.batch.job import job as batches
+    from vjpcalc.batch import job as batches
 
     settings = batches.Settings(
         run.dtype,

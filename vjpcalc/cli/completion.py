@@ -275,7 +275,7 @@ def _input(typed: Typed, positional: Sequence[str]) -> list[Candidate]:
 
 
 def _value(text: str, typed: Typed, start: int = 0) -> list[Candidate]:
-    from vjpcalc.tensors.formats import BY_ENDING
+    from vjpcalc.tensors.files import BY_ENDING
 
     if text[start : start + 1] == "@":
         return [(text[: start + 1] + name, "") for name in _files(text[start + 1 :], tuple(BY_ENDING))]

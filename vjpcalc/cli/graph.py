@@ -37,7 +37,7 @@ def graph(
 
     found = drawing.Graph.of(forward(made).trace)
     if out is not None and ending is not None:
-        from vjpcalc.tensors.formats import save
+        from vjpcalc.tensors.files import save
 
         save(out, _file(found, ending))
         return 0
@@ -54,7 +54,7 @@ def _ending(path: str) -> str:
     """The ending of a file that can be drawn. Raises Diagnostic before anything is computed."""
     import shutil
 
-    from vjpcalc.tensors.formats import check_place
+    from vjpcalc.tensors.files import check_place
 
     ending = os.path.splitext(check_place(path))[1].lower()
     if ending not in (*DRAWN, *ENDINGS):

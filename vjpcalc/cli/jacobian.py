@@ -27,7 +27,7 @@ def jacobian(
     check_report(report)
     made = make_job(job, seeded=False)
     if out is not None:
-        from vjpcalc.tensors.formats import check_target
+        from vjpcalc.tensors.files import check_target
 
         check_target(out, made.leaves)  # before a long computation
 
@@ -38,7 +38,7 @@ def jacobian(
     with progress(report) as tell:
         found = jacobians(made, ways, tell)
     if out is not None:
-        from vjpcalc.tensors.formats import write
+        from vjpcalc.tensors.files import write
 
         write(out, {name: leaf.matrix for name, leaf in found.leaves.items()})
     emit(

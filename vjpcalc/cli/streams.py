@@ -49,7 +49,7 @@ def check_pictures(options: ReportOptions) -> None:
     """Raise Diagnostic (usage) where --svg or --html cannot be written."""
     for path in (options.svg, options.html):
         if path is not None:
-            from vjpcalc.tensors.formats import check_place
+            from vjpcalc.tensors.files import check_place
 
             check_place(path)
 
@@ -91,7 +91,7 @@ def save_pictures(options: ReportOptions, report: Callable[[int | None], Sequenc
     if options.svg is None and options.html is None:
         return
     from vjpcalc.report import pictures
-    from vjpcalc.tensors.formats import save
+    from vjpcalc.tensors.files import save
 
     command = typed(given_command.get())
     if options.svg is not None:
@@ -134,8 +134,8 @@ def only_leaf(name: str, job: Job, options: ReportOptions) -> str:
 
 def emit_only(options: ReportOptions, result: VJP, leaf: str) -> None:
     """Write one gradient to stdout, as a JSON array or as text; to stderr, what the check has against it."""
-    from vjpcalc.tensors.encode import to_list
-    from vjpcalc.tensors.formats import table_text
+    from vjpcalc.tensors.files import table_text
+    from vjpcalc.tensors.json import to_list
 
     verdict = result.check.leaves.get(leaf) if result.check is not None else None
     if verdict is not None and verdict.reason:

@@ -38,7 +38,7 @@ def vjp(
     leaf = None if only is None else only_leaf(only, made, report)
     wanted = made.leaves if leaf is None else (leaf,)
     if out is not None:
-        from vjpcalc.tensors.formats import check_target
+        from vjpcalc.tensors.files import check_target
 
         check_target(out, wanted)  # before a long computation
 
@@ -55,7 +55,7 @@ def vjp(
     with progress(report) as tell:
         result = run_check(compute(made), check.check, limit=check.check_limit, progress=tell)
     if out is not None:
-        from vjpcalc.tensors.formats import write
+        from vjpcalc.tensors.files import write
 
         write(out, {name: result.gradients[name] for name in wanted})
     if leaf is not None:

@@ -138,7 +138,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of the job, and the walk as ``trace``."""
-        from vjpcalc.tensors.encode import encode_number, to_record
+        from vjpcalc.tensors.json import encode_number, to_record
 
         def step(step: Step) -> dict[str, Any]:
             return {

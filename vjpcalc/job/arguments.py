@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, Span, did_you_mean
-from vjpcalc.tensors import encode, formats
+from vjpcalc.tensors import files as formats
+from vjpcalc.tensors import json as encode
 from vjpcalc.tensors.dtypes import Loaded, canonical, check_fits
 
 if TYPE_CHECKING:

@@ -95,7 +95,7 @@ class VJP:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document: plain dicts, lists, strings and numbers, non-finite numbers as strings."""
-        from vjpcalc.tensors.encode import to_record
+        from vjpcalc.tensors.json import to_record
 
         def records(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
             return {name: to_record(tensor) for name, tensor in tensors.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vjpcalc.tensors.encode import dumps as dumps
+from vjpcalc.tensors.json import dumps as dumps
 
 
 def pretty(document: Any, indent: int = 0) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, count, did_you_mean
-from vjpcalc.tensors import encode
+from vjpcalc.tensors import json as encode
 from vjpcalc.tensors.dtypes import Loaded, dtype_of, is_torch, normal, to_numpy, to_torch
 
 Choose = Callable[
