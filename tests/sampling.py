@@ -17,7 +17,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from vjpcalc.operators.operator import Operator
+from vjpcalc.operators.row import Operator
 
 GRID = 1024
 REACH = 4  # how far from a finite end of its domain, or from 0, a number is drawn

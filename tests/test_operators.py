@@ -25,8 +25,8 @@ from vjpcalc.job.autograd import VJP
 from vjpcalc.language import interpret as language
 from vjpcalc.language import syntax
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
-from vjpcalc.operators import operator as rows
-from vjpcalc.operators.operator import COMPLEX, Operator
+from vjpcalc.operators import row as rows
+from vjpcalc.operators.row import COMPLEX, Operator
 
 ROWS = rows.table()
 CASES = [sample for row in ROWS for sample in samples(row)]

@@ -17,7 +17,7 @@ from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.job.autograd import VJP, Job, compute, forward, require_explicit
 from vjpcalc.language.syntax import Program, parse
 from vjpcalc.limits import DEFAULT_LIMIT, Limits
-from vjpcalc.operators.operator import Operator
+from vjpcalc.operators.row import Operator
 from vjpcalc.tensors import dtypes
 from vjpcalc.tensors import json as encode
 from vjpcalc.tensors.dtypes import Loaded

@@ -22,7 +22,7 @@ from vjpcalc.diagnostics import Diagnostic, did_you_mean
 from vjpcalc.explain.walk import names_of
 from vjpcalc.job.autograd import VJP, ancestors, dtype_name, match_seeds
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
-from vjpcalc.operators.operator import Call, Operator, numel
+from vjpcalc.operators.row import Call, Operator, numel
 
 MOST = 10_000  # elements that are written into a script
 LONGEST = 70  # characters of what is written where it is used

@@ -19,7 +19,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to dif
 
 from vjpcalc.check.replay import EPS, BranchFlip, Replay
 from vjpcalc.language.trace import Node, Trace
-from vjpcalc.operators.operator import numel
+from vjpcalc.operators.row import numel
 
 FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
 LEVELS = 14  # halvings of it at the most: down to 4e-6

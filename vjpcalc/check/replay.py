@@ -23,7 +23,7 @@ import numpy as np  # noqa: TID253 (an engine is imported only once it is needed
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.trace import Kink, Node, Trace, with_values
-from vjpcalc.operators.operator import numel
+from vjpcalc.operators.row import numel
 
 MAX_INPUTS = 60
 MAX_OPERATIONS = 200

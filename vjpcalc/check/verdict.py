@@ -41,7 +41,7 @@ from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.autograd import VJP, Forward, Job, backward, forward
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.limits import DEFAULT_LIMIT, require_method
-from vjpcalc.operators.operator import numel
+from vjpcalc.operators.row import numel
 
 PROBES = 8  # random directions of a probe
 DIRECTIONS = 2  # random directions in which a kink is looked for

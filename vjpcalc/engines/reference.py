@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
-from vjpcalc.operators.operator import Call, Operator
+from vjpcalc.operators.row import Call, Operator
 
 
 class ReferenceEngine:

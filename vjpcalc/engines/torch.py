@@ -14,7 +14,7 @@ import torch  # noqa: TID253 (an engine is imported only once it is needed)
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.operators.operator import Call, Operator
+from vjpcalc.operators.row import Call, Operator
 
 
 class TorchEngine:

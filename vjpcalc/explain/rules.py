@@ -14,7 +14,7 @@ import numpy as np  # noqa: TID253 (imported only once there is a rule to run)
 
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.interpret import evaluate
-from vjpcalc.operators.operator import Operator
+from vjpcalc.operators.row import Operator
 
 
 def has_rule(operator: Operator, parameter: str) -> bool:

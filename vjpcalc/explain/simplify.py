@@ -14,7 +14,7 @@ import operator as python
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vjpcalc.operators.operator import numel
+from vjpcalc.operators.row import numel
 
 LONGEST = 120  # characters: a longer result is no simplification
 BINARY: dict[type, Callable[[Any, Any], Any]] = {

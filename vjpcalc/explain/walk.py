@@ -48,7 +48,7 @@ from vjpcalc.job.autograd import (
 from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.limits import DEFAULT_LIMIT, Limits
-from vjpcalc.operators.operator import Operator, numel
+from vjpcalc.operators.row import Operator, numel
 
 ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
 NOISE_RUNS = 4  # of a rule, every number in it moved by one unit in the last place

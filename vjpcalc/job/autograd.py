@@ -16,7 +16,7 @@ from vjpcalc.language.interpret import fault_of, run
 from vjpcalc.language.syntax import Program
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.limits import Limits
-from vjpcalc.operators.operator import Operator
+from vjpcalc.operators.row import Operator
 from vjpcalc.tensors.dtypes import check_fits
 
 if TYPE_CHECKING:

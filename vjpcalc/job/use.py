@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
-from vjpcalc.operators.operator import REQUIRED, Operator, Parameter
+from vjpcalc.operators.row import REQUIRED, Operator, Parameter
 
 
 def load(text: str) -> Operator:

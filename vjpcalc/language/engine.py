@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from vjpcalc.operators.operator import Operator
+from vjpcalc.operators.row import Operator
 
 
 class Engine(Protocol):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vjpcalc.diagnostics import Diagnostic, Span
 from vjpcalc.language.trace import Node
 from vjpcalc.language.values import is_number
-from vjpcalc.operators.operator import numel
+from vjpcalc.operators.row import numel
 
 if TYPE_CHECKING:
     from vjpcalc.language.interpret import Interpreter

@@ -18,8 +18,8 @@ from vjpcalc.language.host import HOST, METHODS, METHODS_ONLY
 from vjpcalc.language.trace import Decision, Fields, Kink, Node, Trace, nodes_in, with_values
 from vjpcalc.language.values import CONSTANTS, SCALAR, broadcast, is_number, list_shape, spoken
 from vjpcalc.limits import Limits
-from vjpcalc.operators import operator as rows
-from vjpcalc.operators.operator import Operator, numel
+from vjpcalc.operators import row as rows
+from vjpcalc.operators.row import Operator, numel
 
 if TYPE_CHECKING:
     from vjpcalc.language.engine import Engine

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vjpcalc.diagnostics import Source, Span
-from vjpcalc.operators.operator import Operator
+from vjpcalc.operators.row import Operator
 
 
 @dataclass(frozen=True, slots=True, eq=False)

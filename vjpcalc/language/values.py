@@ -9,7 +9,7 @@ from typing import Any
 
 from vjpcalc.diagnostics import Diagnostic, Span
 from vjpcalc.language.syntax import MAX_BITS
-from vjpcalc.operators.operator import Operator
+from vjpcalc.operators.row import Operator
 
 CONSTANTS: dict[str, Any] = {"pi": math.pi, "e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None}
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from vjpcalc.diagnostics import FORMAT_VERSION
-from vjpcalc.operators.operator import Operator
+from vjpcalc.operators.row import Operator
 from vjpcalc.report.document import Blank, Block, Text, line
 from vjpcalc.report.mathematics import cotangent, mathematics
 from vjpcalc.report.shell import quoted
