@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["VJP", "Diagnostic", "__version__", "jacobian", "vjp"]
 
-_HOMES = {"vjp": "api", "jacobian": "api", "VJP": "backward", "Diagnostic": "diagnostics"}
+_HOMES = {"vjp": "api", "jacobian": "api", "VJP": "job.autograd", "Diagnostic": "diagnostics"}
 
 
 def __getattr__(name: str) -> Any:
