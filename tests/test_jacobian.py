@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from vjpcalc import jacobian
-from vjpcalc.api import make_job
 from vjpcalc.jacobians import jacobians, structure
+from vjpcalc.job.job import make_job
 from vjpcalc.report.document import Heat, pooled, symbol
 
 W = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 
 
 def job(expression: str, inputs: dict):
-    return make_job(expression, inputs, None, None, (), None, None, None, 0)
+    return make_job(expression, inputs)
 
 
 # (expression, inputs, {leaf: its Jacobian by hand})
@@ -209,7 +209,7 @@ def test_ctrl_c_ends_quietly_with_130(cli, monkeypatch: pytest.MonkeyPatch) -> N
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(vjpcalc.explicit.MAKERS, "numeric", interrupted)
+    monkeypatch.setitem(vjpcalc.jacobians.MAKERS, "numeric", interrupted)
     ran = cli("jacobian", "x * 2", "x=1")
     assert (ran.status, ran.out) == (130, "")
     assert "Traceback" not in ran.err

@@ -14,14 +14,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from sampling import Sample, bounds, draw, inputs, samples
 
 import vjpcalc
-from vjpcalc.check.replay import MASK_OPERATORS, Replay
+from vjpcalc.check.fuse import MASK_OPERATORS
+from vjpcalc.check.replay import Replay
 from vjpcalc.check.verdict import check
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.torch import resolve as resolve_torch
 from vjpcalc.explain.rules import has_rule, run_rule
-from vjpcalc.job.autograd import VJP
+from vjpcalc.job.result import VJP
 from vjpcalc.language import interpret as language
 from vjpcalc.language import syntax
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
@@ -63,7 +64,7 @@ def run_reference(sample: Sample, values: dict[str, np.ndarray]) -> Trace:
 
 
 def rows_of(trace: Trace) -> list[Operator]:
-    return [node.operator for node in trace.nodes if node.operator is not None]
+    return [node.operator for node in trace.applied]
 
 
 def accuracy(trace: Trace) -> float:
@@ -88,8 +89,8 @@ def gradients(trace: Trace, seed: np.ndarray) -> dict[str, np.ndarray]:
 def gradients_by_rules(trace: Trace, seed: np.ndarray) -> dict[str, np.ndarray] | None:
     """The gradients that the rules of the table give, walking back torch's trace; None if a rule is prose."""
     arriving: dict[int, np.ndarray] = {trace.outputs["out"].index: seed}
-    for node in reversed(trace.nodes):
-        if node.operator is None or node.index not in arriving or not node.value.requires_grad:
+    for node in reversed(trace.applied):
+        if node.index not in arriving or not node.value.requires_grad:
             continue
         values = {key: with_values(value, _numpy) for key, value in node.arguments.items()}
         for parameter in node.operator.tensors:

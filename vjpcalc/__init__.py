@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from vjpcalc.api import jacobian as jacobian
     from vjpcalc.api import vjp as vjp
     from vjpcalc.diagnostics import Diagnostic as Diagnostic
-    from vjpcalc.job.autograd import VJP as VJP
+    from vjpcalc.job.result import VJP as VJP
 
 __version__ = "0.1.0"
 __all__ = ["VJP", "Diagnostic", "__version__", "jacobian", "vjp"]
 
-_HOMES = {"vjp": "api", "jacobian": "api", "VJP": "job.autograd", "Diagnostic": "diagnostics"}
+_HOMES = {"vjp": "api", "jacobian": "api", "VJP": "job.result", "Diagnostic": "diagnostics"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ Every layer raises Diagnostic; only ``cli/app.py`` turns one into text on stderr
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -135,3 +136,13 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 def count(number: int, noun: str) -> str:
     """``1 element``, ``3 elements``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def element_name(name: str, index: Sequence[int]) -> str:
+    """``x[0, 1]``; the name alone for a tensor without dimensions."""
+    return f"{name}[{', '.join(map(str, index))}]" if len(index) else name
+
+
+def element_names(name: str, shape: Sequence[int]) -> list[str]:
+    """``x[0, 0]``, ``x[0, 1]``, … in row-major order."""
+    return [element_name(name, index) for index in itertools.product(*map(range, shape))]

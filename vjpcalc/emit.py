@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a job to write down)
 
-from vjpcalc.check.verdict import required_reference
+from vjpcalc.check.reference import required_reference
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
-from vjpcalc.explain.walk import names_of
-from vjpcalc.job.autograd import VJP, ancestors, dtype_name, match_seeds
-from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
+from vjpcalc.job.result import VJP
+from vjpcalc.job.seeds import match_seeds
+from vjpcalc.language.naming import names_of
+from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in, with_values
 from vjpcalc.operators.row import Call, Operator, numel
+from vjpcalc.tensors.dtypes import dtype_of
 
 MOST = 10_000  # elements that are written into a script
 LONGEST = 70  # characters of what is written where it is used
@@ -126,7 +128,7 @@ def torch_script(vjp: VJP) -> str:
 
 def jax_script(vjp: VJP) -> str:
     """The job in JAX; it ends with the gradients in a dictionary. Raises Diagnostic (limit, value)."""
-    trace = required_reference(vjp)
+    trace = required_reference(vjp.forward)
     lacking: dict[str, str] = {}
     writer = _Writer(trace, lambda node, code: _jax_call(node, code, lacking), _jax_constant)
     leaves = [writer.inputs[name] for name in vjp.gradients]
@@ -168,8 +170,8 @@ def _script(what: str, vjp: VJP, writer: _Writer, lines: list[str]) -> str:
 def _imports(trace: Trace) -> list[str]:
     """Where a user's own functions come from."""
     found = {}
-    for node in trace.nodes:
-        if node.operator is not None and node.operator.function is not None:
+    for node in trace.applied:
+        if node.operator.function is not None:
             function = node.operator.function
             owner = getattr(function, "__self__", function)
             module = str(getattr(owner, "__module__", "")).removeprefix("vjpcalc_use_")
@@ -199,7 +201,10 @@ class _Writer:
     """Writes a trace down as assignments."""
 
     def __init__(
-        self, trace: Trace, call: Callable[[Node, Mapping[str, Any]], Code], constant: Callable[[Node], str]
+        self,
+        trace: Trace,
+        call: Callable[[Applied, Mapping[str, Any]], Code],
+        constant: Callable[[Node], str],
     ) -> None:
         self.trace, self.call, self.constant = trace, call, constant
         self.names: dict[int, str] = {}
@@ -245,7 +250,7 @@ class _Writer:
         for node in self.nodes:
             if node.index in codes:
                 continue
-            if node.operator is None:
+            if not isinstance(node, Applied):
                 codes[node.index] = Code(self.constant(node), True, node.shape)
                 continue
             arguments = node.arguments.items()
@@ -327,9 +332,8 @@ def _index(item: Any) -> str:
 # ---- torch -------------------------------------------------------------------------------------------------
 
 
-def _torch_call(node: Node, values: Mapping[str, Any]) -> Code:
+def _torch_call(node: Applied, values: Mapping[str, Any]) -> Code:
     operator = node.operator
-    assert operator is not None
     if operator.kind == "creation":
         return Code(_torch_constant(node), True)
     code = _infix(operator, values)
@@ -361,15 +365,14 @@ def _torch_constant(node: Node) -> str:
 
 def _torch_tensor(value: Any, what: str, more: str = "") -> str:
     _check_size(value, what)
-    return f"torch.tensor({literal(value.tolist())}, dtype=torch.{dtype_name(value)}{more})"
+    return f"torch.tensor({literal(value.tolist())}, dtype=torch.{dtype_of(value)}{more})"
 
 
 # ---- JAX ---------------------------------------------------------------------------------------------------
 
 
-def _jax_call(node: Node, values: Mapping[str, Any], lacking: dict[str, str]) -> Code:
+def _jax_call(node: Applied, values: Mapping[str, Any], lacking: dict[str, str]) -> Code:
     operator = node.operator
-    assert operator is not None
     if operator.kind == "creation":
         return Code(_jax_constant(node), True)
     code = _infix(operator, values)
@@ -405,7 +408,7 @@ def _jax_constant(node: Node) -> str:
 def _jax_input(value: Any, what: str) -> str:
     """A torch tensor; of bfloat16 too, which NumPy lacks."""
     exact = value.detach().double() if value.is_floating_point() else value
-    return _jax_array(exact.numpy(), what, dtype_name(value))
+    return _jax_array(exact.numpy(), what, dtype_of(value))
 
 
 def _jax_array(value: Any, what: str, dtype: str) -> str:

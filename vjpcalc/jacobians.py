@@ -7,6 +7,7 @@ forward    torch's forward mode, column by column
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,15 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
 import torch  # noqa: TID253
 
-from vjpcalc.check.derivative import jacobian
-from vjpcalc.check.verdict import as_float64, forward_jacobian, required_reference
-from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
-from vjpcalc.explain.walk import element_names
-from vjpcalc.job.autograd import VJP, Job, backward_fault, forward, require_explicit
+from vjpcalc.check.jacobian import forward_jacobian, jacobian, require_explicit
+from vjpcalc.check.reference import required_reference
+from vjpcalc.check.replay import Replay
+from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean, element_names
+from vjpcalc.job.autograd import backward_fault, forward
+from vjpcalc.job.job import Job
+from vjpcalc.job.result import Forward
+from vjpcalc.tensors.dtypes import as_float64
+from vjpcalc.tensors.json import encode_number, to_record
 
 WAYS = ("numeric", "backward", "forward")
 RANKED = 4_000_000  # entries up to which the rank is determined
@@ -53,17 +58,15 @@ class Explicit:
 class Jacobians:
     """The explicit Jacobian of every leaf of a job."""
 
-    vjp: VJP
+    forward: Forward
     leaves: Mapping[str, Explicit]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document."""
-        from vjpcalc.tensors.json import encode_number, to_record
-
         return {
             "format_version": FORMAT_VERSION,
-            "expression": self.vjp.expression,
-            "outputs": {name: to_record(value) for name, value in self.vjp.outputs.items()},
+            "expression": self.forward.job.program.text,
+            "outputs": {name: to_record(value) for name, value in self.forward.outputs.items()},
             "jacobians": {name: to_record(leaf.matrix) for name, leaf in self.leaves.items()},
             "by": next(iter(self.leaves.values())).by,
             "findings": {
@@ -94,67 +97,76 @@ def parse_ways(text: str) -> tuple[str, ...]:
     return ways
 
 
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A leaf's Jacobian (m, n) made in one way, ``method``; ``kinks`` (n,) where it tells."""
+
+    entries: np.ndarray
+    method: str
+    kinks: np.ndarray | None = None
+
+
 def jacobians(
     job: Job, ways: Sequence[str] = ("numeric", "backward"), progress: Progress | None = None
 ) -> Jacobians:
-    """The Jacobian of each leaf by the first of ``ways``, and how far the others are from it. Raises
-    Diagnostic.
+    """The Jacobian of each leaf by the first of ``ways``, and how far the others are from it.
+
+    Raises Diagnostic.
     """
     run = forward(job)
-    outputs = {name: node.value.detach() for name, node in run.trace.outputs.items()}
-    vjp = VJP(job.program.text, outputs, {}, {}, 0, (), job=job, trace=run.trace)
-    require_explicit(job, outputs)
-    made = {way: MAKERS[way](vjp, progress) for way in ways}
+    made = {way: matrices(run, way, progress) for way in ways}
     rows = tuple(
-        element for name, value in outputs.items() for element in element_names(name, tuple(value.shape))
+        name for own, value in run.outputs.items() for name in element_names(own, tuple(value.shape))
     )
     leaves = {}
-    for leaf in job.leaves:
-        matrix, method, _ = made[ways[0]][leaf]
-        kinked = next((found[leaf][2] for found in made.values() if found[leaf][2] is not None), None)
-        elements = tuple(element_names(leaf, tuple(job.inputs[leaf].shape)))
+    for leaf, value in run.leaves.items():
+        matrix = made[ways[0]][leaf]
+        kinks = next((own[leaf].kinks for own in made.values() if own[leaf].kinks is not None), None)
+        elements = tuple(element_names(leaf, tuple(value.shape)))
         differences, places = {}, {}
         for way in ways[1:]:
-            differences[way], places[way] = _difference(matrix, made[way][leaf][0], rows, elements)
+            other = made[way][leaf].entries
+            differences[way], places[way] = _difference(matrix.entries, other, rows, elements)
         leaves[leaf] = Explicit(
-            leaf, ways[0], matrix, rows, elements, rank(matrix), tuple(structure(matrix, rows, elements)),
-            differences, places, method,
-            () if kinked is None else tuple(name for name, has in zip(elements, kinked, strict=True) if has),
+            leaf, ways[0], matrix.entries, rows, elements, rank(matrix.entries),
+            tuple(structure(matrix.entries, rows, elements)), differences, places, matrix.method,
+            () if kinks is None else tuple(name for name, has in zip(elements, kinks, strict=True) if has),
         )  # fmt: skip
-    return Jacobians(vjp, leaves)
+    return Jacobians(run, leaves)
 
 
 # ---- the three ways ----------------------------------------------------------------------------------------
 
-Found = tuple[np.ndarray, str, np.ndarray | None]  # the matrix, how it was made, which columns have a kink
-Made = Mapping[str, Found]
+
+def matrices(run: Forward, way: str, progress: Progress | None = None) -> Mapping[str, Matrix]:
+    """The Jacobian of each leaf, made in one of WAYS. Raises Diagnostic."""
+    require_explicit(run)
+    return MAKERS[way](run, progress)
 
 
-def _numeric(vjp: VJP, progress: Progress | None) -> Made:
-    trace = required_reference(vjp)
-    made: dict[str, Found] = {}
-    for leaf in vjp.job.leaves:
-        tell = None if progress is None else lambda done, total, leaf=leaf: progress(leaf, done, total)
-        found = jacobian(trace, leaf, progress=tell)
-        kinked = None if found.kinks is None else np.asarray(found.dense(found.kinks).any(0))
-        made[leaf] = found.dense(), found.method, kinked
+def _numeric(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
+    trace = required_reference(run)
+    made = {}
+    for leaf in run.leaves:
+        J = jacobian(Replay(trace, leaf), _of(leaf, progress))  # noqa: N806 (the field's name for it)
+        kinks = None if J.kinks is None else np.asarray(J.dense(J.kinks).any(0))
+        made[leaf] = Matrix(J.dense(), J.method, kinks)
     return made
 
 
-def _backward(vjp: VJP, progress: Progress | None) -> Made:
-    run = forward(vjp.job)
+def _backward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
+    run = forward(run.job)
     leaves = run.leaves
     rows: dict[str, list[np.ndarray]] = {name: [] for name in leaves}
-    total = sum(node.value.numel() for node in run.trace.outputs.values())
-    done = 0
+    total = sum(value.numel() for value in run.outputs.values())
     for node in run.trace.outputs.values():
         for index in range(node.value.numel()):
-            found: Sequence[torch.Tensor | None] = [None] * len(leaves)
+            seed = torch.zeros(node.value.numel(), dtype=node.value.dtype)
+            seed[index] = 1
+            gradients: Sequence[torch.Tensor | None] = [None] * len(leaves)
             if node.value.requires_grad:
-                seed = torch.zeros(node.value.numel(), dtype=node.value.dtype)
-                seed[index] = 1
                 try:
-                    found = torch.autograd.grad(
+                    gradients = torch.autograd.grad(
                         node.value,
                         list(leaves.values()),
                         seed.reshape(node.shape),
@@ -162,33 +174,31 @@ def _backward(vjp: VJP, progress: Progress | None) -> Made:
                         allow_unused=True,
                     )
                 except Exception as error:
-                    raise backward_fault(vjp.job, error) from error
-            for (name, leaf), row in zip(leaves.items(), found, strict=True):
+                    raise backward_fault(run.job, error) from error
+            for (name, leaf), row in zip(leaves.items(), gradients, strict=True):
                 rows[name].append(np.zeros(leaf.numel()) if row is None else as_float64(row).ravel())
-            done += 1
             if progress is not None:
-                progress(f"{', '.join(leaves)} by backward", done, total)
+                progress(f"{', '.join(leaves)} by backward", len(rows[name]), total)
     return {
-        name: (
-            np.stack(own) if own else np.zeros((0, leaves[name].numel())),
-            "one backward for each row",
-            None,
-        )
+        name: Matrix(np.array(own).reshape(total, leaves[name].numel()), "one backward for each row")
         for name, own in rows.items()
     }
 
 
-def _forward(vjp: VJP, progress: Progress | None) -> Made:
-    made = {}
-    for leaf in vjp.job.leaves:
-        tell = None
-        if progress is not None:
-            tell = lambda done, total, leaf=leaf: progress(f"{leaf} by forward", done, total)  # noqa: E731
-        made[leaf] = forward_jacobian(vjp, leaf, tell).dense(), "column by column", None
-    return made
+def _forward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
+    return {
+        leaf: Matrix(
+            forward_jacobian(run, leaf, _of(f"{leaf} by forward", progress)).dense(), "column by column"
+        )
+        for leaf in run.leaves
+    }
 
 
-MAKERS: dict[str, Callable[[VJP, Progress | None], Made]] = {
+def _of(what: str, progress: Progress | None) -> Callable[[int, int], None] | None:
+    return None if progress is None else functools.partial(progress, what)
+
+
+MAKERS: dict[str, Callable[[Forward, Progress | None], Mapping[str, Matrix]]] = {
     "numeric": _numeric, "backward": _backward, "forward": _forward,
 }  # fmt: skip
 

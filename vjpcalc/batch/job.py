@@ -32,7 +32,7 @@ from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS
 from vjpcalc.tensors import json as encode
 
 if TYPE_CHECKING:
-    from vjpcalc.job.autograd import Job
+    from vjpcalc.job.job import Job
 
 KEYS = ("id", "expression", "inputs", "seed", "wrt", "outputs", "dtype", "check")
 EXAMPLE = '{"expression": "sum(x**2)", "inputs": {"x": [1, 2, 3]}}'
@@ -145,7 +145,7 @@ def _result(document: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 
 def read_job(document: Mapping[str, Any], settings: Settings) -> Job:
     """The Job that a line's document describes. Raises Diagnostic."""
-    from vjpcalc.api import make_job
+    from vjpcalc.job.job import make_job
     from vjpcalc.limits import Limits
 
     for key in document:
@@ -173,13 +173,13 @@ def read_job(document: Mapping[str, Any], settings: Settings) -> Job:
     return make_job(
         program,
         {name: _value(name, value, settings) for name, value in inputs.items()},
-        seed,
-        _names(document, "wrt"),
-        _names(document, "outputs") or (),
-        _text(document, "dtype") or settings.dtype,
-        limits,
-        _functions(settings.use),
-        settings.random_seed,
+        seed=seed,
+        wrt=_names(document, "wrt"),
+        outputs=_names(document, "outputs") or (),
+        dtype=_text(document, "dtype") or settings.dtype,
+        limits=limits,
+        use=_functions(settings.use),
+        random_seed=settings.random_seed,
     )
 
 

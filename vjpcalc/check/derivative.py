@@ -11,15 +11,13 @@ from each side is taken: where they differ there is no derivative, and the check
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Self
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
 from vjpcalc.check.replay import EPS, BranchFlip, Replay
-from vjpcalc.language.trace import Node, Trace
-from vjpcalc.operators.row import numel
+from vjpcalc.language.trace import Decision
 
 FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
 LEVELS = 14  # halvings of it at the most: down to 4e-6
@@ -30,130 +28,36 @@ TRUST = 1e-9  # the least relative error that differences are believed to have, 
 
 @dataclass(frozen=True)
 class Derivative:
-    """J·u for one direction u: ``value`` and ``error`` of shape (m,).
-
-    ``left`` and ``right`` are the one-sided derivatives where they were taken, ``kink`` is true where they
-    differ.
-    """
+    """J·u for one direction u: ``value`` and ``error`` of shape (m,)."""
 
     value: np.ndarray
     error: np.ndarray
     method: str
-    kink: np.ndarray | None = None
-    left: np.ndarray | None = None
-    right: np.ndarray | None = None
-    flipped: Any = None  # the Decision that kept the differences from one side
-    reach: np.ndarray | None = (
-        None  # |f(x + h·u) - f(x)| / h at the largest step: the size of a slope that counts
-    )
+
+    def scaled(self, factor: np.ndarray | float) -> Self:
+        """The derivative along ``factor`` times the direction."""
+        with np.errstate(all="ignore"):
+            return replace(self, value=self.value * factor, error=np.abs(self.error * factor))
 
 
 @dataclass(frozen=True)
-class Jacobian:
-    """∂outputs/∂leaf, both flattened in row-major order: m outputs by n leaf elements.
+class Sided(Derivative):
+    """The same with the one-sided derivatives ``left`` and ``right``; ``kink`` is true where they differ.
 
-    ``entries`` is (m, n). Where each output depends on one leaf element at the most it is (m,) instead, and
-    ``columns`` (m,) says on which (-1: on none). ``errors`` and ``kinks`` are laid out like ``entries``; so
-    are ``left`` and ``right``, the one-sided derivatives, which are None where no kink made them necessary.
+    ``reach`` is |f(x + h·u) - f(x)| / h at the largest step: the size of a slope that counts. ``flipped`` is
+    the Decision that kept the differences from one side.
     """
 
-    leaf: str
-    shape: tuple[int, int]
-    entries: np.ndarray
-    errors: np.ndarray
-    columns: np.ndarray | None
-    method: str
-    engine: str
-    kinks: np.ndarray | None = None
-    left: np.ndarray | None = None
-    right: np.ndarray | None = None
-    flipped: Any = None
+    kink: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    reach: np.ndarray
+    flipped: Decision | None = None
 
-    def transposed(self, v: np.ndarray, entries: np.ndarray | None = None) -> np.ndarray:
-        """Jᵀ·v, shape (n,), for v of shape (m,). The products are summed by numexpr."""
-        import numexpr
-
-        entries = self.entries if entries is None else entries
-        if self.columns is not None:
-            weighted = numexpr.evaluate("j * v", {"j": entries, "v": v}, {})
-            used = self.columns >= 0
-            return np.bincount(self.columns[used], weights=weighted[used], minlength=self.shape[1])
-        if 0 in self.shape:
-            return np.zeros(self.shape[1])
-        return numexpr.evaluate("sum(j * v, axis=0)", {"j": entries, "v": v[:, None]}, {})
-
-    def dense(self, entries: np.ndarray | None = None) -> np.ndarray:
-        """The (m, n) matrix."""
-        entries = self.entries if entries is None else entries
-        if self.columns is None:
-            return entries
-        matrix = np.zeros(self.shape, entries.dtype)
-        rows = np.flatnonzero(self.columns >= 0)
-        matrix[rows, self.columns[rows]] = entries[rows]
-        return matrix
-
-
-def jacobian(
-    trace: Trace,
-    leaf: str,
-    targets: Sequence[Node] | None = None,
-    *,
-    replay: Replay | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Jacobian:
-    """The Jacobian of a reference trace's outputs with respect to one leaf.
-
-    ``targets`` are the nodes to differentiate (default: the trace's outputs), joined in order; ``replay``,
-    where it is there already, says the same. ``progress`` is told how many of how many columns are done.
-    """
-    if replay is None:
-        replay = Replay(trace, leaf, targets if targets is not None else trace.outputs.values())
-    kinked = bool(replay.kinks)
-    x = np.asarray(replay.leaf.value, dtype=np.float64)
-    n, m = numel(x.shape), replay.primal.size
-    scale = relative_scale(x)
-    columns = replay.single_source
-    if columns is not None:
-        found = directional(replay, scale, kinked)
-        unit = np.where(columns >= 0, np.ravel(scale)[columns], 1.0) if n else np.ones(m)
-        derivatives = [_scaled(found, 1.0 / unit)]
-        dependent = columns >= 0
-    else:
-        dependent = np.ones(n, bool)
-        derivatives = []
-        for column in range(n):
-            direction = np.zeros(n)
-            direction[column] = scale.flat[column]
-            found = directional(replay, direction.reshape(x.shape), kinked)
-            derivatives.append(_scaled(found, 1.0 / scale.flat[column]))
-            if progress is not None:
-                progress(column + 1, n)
-
-    def laid_out(name: str) -> np.ndarray | None:
-        parts = [getattr(derivative, name) for derivative in derivatives]
-        if not parts or parts[0] is None:
-            return None
-        return (
-            np.where(dependent, parts[0], parts[0].dtype.type(0))
-            if columns is not None
-            else np.stack(parts, axis=1)
-        )
-
-    entries, errors = laid_out("value"), laid_out("error")
-    methods = {derivative.method for derivative in derivatives}
-    return Jacobian(
-        leaf,
-        (m, n),
-        np.zeros((m, n)) if entries is None else entries,
-        np.zeros((m, n)) if errors is None else errors,
-        columns,
-        "central differences" if "central differences" in methods else "complex step",
-        "numexpr",
-        laid_out("kink"),
-        laid_out("left"),
-        laid_out("right"),
-        next((derivative.flipped for derivative in derivatives if derivative.flipped is not None), None),
-    )
+    def scaled(self, factor: np.ndarray | float) -> Self:
+        with np.errstate(all="ignore"):
+            sides = {name: getattr(self, name) * factor for name in ("left", "right", "reach")}
+            return replace(super().scaled(factor), **sides)
 
 
 def relative_scale(x: np.ndarray) -> np.ndarray:
@@ -162,27 +66,6 @@ def relative_scale(x: np.ndarray) -> np.ndarray:
         power = np.exp2(np.floor(np.log2(np.abs(x))))
     sized = np.isfinite(power) & (power > 0)
     return np.where(sized, power, np.median(power[sized]) if sized.any() else 1.0)
-
-
-def _scaled(derivative: Derivative, factor: Any) -> Derivative:
-    def times(part: np.ndarray | None) -> np.ndarray | None:
-        with np.errstate(all="ignore"):
-            return None if part is None else part * factor
-
-    value, error = times(derivative.value), times(derivative.error)
-    assert value is not None
-    assert error is not None
-    return replace(
-        derivative,
-        value=value,
-        error=np.abs(error),
-        left=times(derivative.left),
-        right=times(derivative.right),
-        reach=times(derivative.reach),
-    )
-
-
-# ---- one direction -----------------------------------------------------------------------------------------
 
 
 def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> Derivative:
@@ -194,18 +77,16 @@ def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> 
     return _combine(exact, differences(replay, direction)) if kinked else exact
 
 
-def _combine(exact: Derivative, sided: Derivative) -> Derivative:
+def _combine(exact: Derivative, sided: Sided) -> Sided:
     """The complex step's value where both sides agree with it, a kink where they do not."""
-    assert sided.left is not None
-    assert sided.right is not None
     with np.errstate(all="ignore"):
         apart = np.maximum(np.abs(sided.left - exact.value), np.abs(sided.right - exact.value))
         near = apart <= 1e-5 * np.abs(exact.value) + 16 * sided.error + 1e-40
         smooth = near & ~(sided.kink & (apart > 1e-5 * np.abs(exact.value)))
-    return replace(exact, kink=~smooth, left=sided.left, right=sided.right, flipped=sided.flipped)
+    return replace(sided, value=exact.value, error=exact.error, method=exact.method, kink=~smooth)
 
 
-def differences(replay: Replay, direction: np.ndarray) -> Derivative:
+def differences(replay: Replay, direction: np.ndarray) -> Sided:
     """J·direction by extrapolated differences: central, and from each side.
 
     The central difference at step h errs by c₂h² + c₄h⁴ + …, the one-sided one by c₁h + c₂h² + …; both series
@@ -215,7 +96,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
     """
     x = np.asarray(replay.leaf.value, dtype=np.float64)
     center = replay.primal
-    flips: list[Any] = []
+    flips: list[Decision | None] = []
 
     def sample(t: float) -> np.ndarray:
         try:
@@ -248,15 +129,15 @@ def differences(replay: Replay, direction: np.ndarray) -> Derivative:
         limit = 0.1 * reach + 1e4 * replay.rounding
         slopes = [np.where(side.error > limit, np.inf, side.best) for side in (left, right)]
         kink |= ~(np.isfinite(slopes[0]) & np.isfinite(slopes[1])) & np.isfinite(center)
-    return Derivative(
+    return Sided(
         central.best,
         np.maximum(central.error, TRUST * np.abs(central.best)),
         "central differences",
         kink,
         slopes[0],
         slopes[1],
-        flips[-1] if flips else None,
         reach,
+        flips[-1] if flips else None,
     )
 
 
@@ -283,7 +164,7 @@ class _Neville:
         self.row = row
 
     def settled(self, relative: float, size: np.ndarray | float) -> bool:
-        """Whether every element's error is small beside its best value, or beside ``size``."""
+        """True if every element's error is small beside its best value, or beside ``size``."""
         return bool(np.all(self.error <= relative * np.maximum(np.abs(self.best), size)))
 
     def close_to(self, other: _Neville) -> bool:

@@ -1,90 +1,62 @@
-"""Replays a reference trace as a function of one leaf, every elementwise piece fused into one numexpr call.
+"""A reference trace as a function of one leaf.
 
-A trace has run once, with all its values; what does not depend on the leaf keeps its value. What does is
-compiled into steps: a NumPy kernel a step, except that connected elementwise operators become one numexpr
-text. The texts are made from the rows of our own table and from names of our own (``v0``, ``v1``, …): nothing
-of the user's.
-
-numexpr takes up to 63 inputs, about 250 operations and 200 nested parentheses in one text, so pieces are cut
-short of that.
+A trace has run once, with all its values; what does not depend on the leaf keeps its value, and what does is
+computed anew in steps (``fuse.py``).
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
+import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
 
+from vjpcalc.check.fuse import Step, as_numexpr, compiled, steps
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.language.trace import Kink, Node, Trace, with_values
+from vjpcalc.language.trace import Applied, Decision, Kink, Node, Trace, with_values
 from vjpcalc.operators.row import numel
-
-MAX_INPUTS = 60
-MAX_OPERATIONS = 200
-MAX_NESTING = 60
 
 EPS = float(np.finfo(np.float64).eps)
 # The complex step, relative to |x|. A power of 2 is exact, and even this one's square root vanishes beside 1.
 STEP = 2.0**-300
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Computes one node from the values of others."""
-
-    node: Node
-    inputs: tuple[Node, ...]
-    text: str | None  # the numexpr text with {0}, {1}, … for the inputs; None: the operator's NumPy kernel
-
-
 class BranchFlip(Exception):  # noqa: N818 (an event, not an error)
     """A condition of the program came out otherwise than in the trace; ``decision`` is None for a mask."""
 
-    def __init__(self, decision: Any) -> None:
+    def __init__(self, decision: Decision | None) -> None:
         self.decision = decision
 
 
-@functools.lru_cache(4096)
-def compiled(text: str, kinds: tuple[str, ...]) -> Callable[..., np.ndarray]:
-    """A numexpr text over v0, v1, … as a function; ``kinds`` are the inputs' NumPy kinds: b, f or c."""
-    import numexpr
-
-    types = {"b": bool, "f": numexpr.necompiler.double, "c": complex}
-    signature = [(f"v{i}", types[kind]) for i, kind in enumerate(kinds)]
-    return numexpr.NumExpr(text, signature=signature, optimization="moderate", truediv=True)
-
-
 class Replay:
-    """The outputs of a trace as a function of one leaf.
+    """The outputs of a trace, or other ``targets`` in it, as a function of one leaf.
 
     ``analytic`` says whether a complex step may be taken: every operator on the way has an exact complex
     kernel.
     """
 
-    def __init__(self, trace: Trace, leaf: str, targets: Iterable[Node]) -> None:
-        self.leaf = trace.inputs[leaf]
-        self.targets = tuple(targets)
+    def __init__(self, trace: Trace, leaf: str, targets: Iterable[Node] | None = None) -> None:
+        self.name, self.leaf = leaf, trace.inputs[leaf]
+        self.targets = tuple(trace.outputs.values() if targets is None else targets)
         self._engine = ReferenceEngine()
         self._decisions = trace.decisions
-        self.varying = _varying(trace, self.leaf, through_constants=True)
-        self.smooth = _varying(trace, self.leaf, through_constants=False)
-        self.analytic = all(node.operator is None or node.operator.complex for node in self.smooth.values())
+        self.varying = varying(trace, self.leaf, through_constants=True)
+        self.smooth = varying(trace, self.leaf, through_constants=False)
+        self.analytic = all(
+            node.operator.complex for node in self.smooth.values() if isinstance(node, Applied)
+        )
         self._trace = trace
 
     @functools.cached_property
     def _real_steps(self) -> list[Step]:
         needed = [*self.targets, *(decision.node for decision in self._decisions)]
-        return _steps(self._trace, self.varying, needed, complex_=False)
+        return steps(self._trace, self.varying, needed, complex_=False)
 
     @functools.cached_property
     def _complex_steps(self) -> list[Step]:
-        return _steps(self._trace, self.smooth, self.targets, complex_=True) if self.analytic else []
+        return steps(self._trace, self.smooth, self.targets, complex_=True) if self.analytic else []
 
     @functools.cached_property
     def kinks(self) -> list[Kink]:
@@ -106,8 +78,8 @@ class Replay:
         def number(node: Node) -> np.ndarray:
             return numbers.get(node.index, np.full(node.shape, -1))
 
-        for node in self._trace.nodes:
-            if node.operator is None or node.index not in self.smooth:
+        for node in self._trace.applied:
+            if node.index not in self.smooth:
                 continue
             if node.operator.kind == "elementwise":
                 parts = np.broadcast_arrays(*(number(source) for source in node.inputs))
@@ -210,7 +182,7 @@ class Replay:
     def _single_steps(self) -> list[Step]:
         """The complex steps with every operator on its own, so that each result can be moved."""
         nodes = (self.smooth[index] for index in sorted(self.smooth))
-        return [Step(node, node.inputs, None) for node in nodes if node.operator is not None]
+        return [Step(node, node.inputs, None) for node in nodes if isinstance(node, Applied)]
 
     def _join(self, get: Callable[[Node], np.ndarray]) -> np.ndarray:
         parts = [np.ravel(get(node)) for node in self.targets]
@@ -222,7 +194,6 @@ class Replay:
             return values.get(node.index, node.value)
 
         if step.text is None:
-            assert step.node.operator is not None
             arguments = {key: with_values(value, get) for key, value in step.node.arguments.items()}
             try:
                 return self._engine.apply(step.node.operator, arguments)
@@ -232,128 +203,18 @@ class Replay:
                 # a singular matrix near the point, say: no value there
                 is_complex = any(np.iscomplexobj(get(node)) for node in step.node.inputs)
                 return np.full(step.node.shape, complex(np.nan, np.nan) if is_complex else np.nan)
-        arrays = [_as_numexpr(get(node)) for node in step.inputs]
+        arrays = [as_numexpr(get(node)) for node in step.inputs]
         return compiled(step.text, tuple(array.dtype.kind for array in arrays))(*arrays)
 
 
-def _as_numexpr(array: np.ndarray) -> np.ndarray:
-    array = np.asarray(array)
-    return array if array.dtype.kind in "bc" else array.astype(np.float64, copy=False)
-
-
-def _varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, Node]:
+def varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, Node]:
     """The nodes that depend on a leaf, with ``through_constants`` masks and rounded values among them."""
-    found = {leaf.index: leaf}
-    for node in trace.nodes:
-        if node.operator is None or node.operator.frozen:
+    dependent = {leaf.index: leaf}
+    for node in trace.applied:
+        if node.operator.frozen:
             continue
         if not through_constants and (node.operator.complex == "constant" or node.value.dtype.kind != "f"):
             continue
-        if any(source.index in found for source in node.inputs):
-            found[node.index] = node
-    return found
-
-
-def _steps(
-    trace: Trace, varying: Mapping[int, Node], targets: Iterable[Node], *, complex_: bool
-) -> list[Step]:
-    """The steps that compute ``targets``, in order; an elementwise node with one user is printed into it."""
-    wanted = {node.index for node in targets}
-    users: dict[int, list[Node]] = {}
-    for node in reversed(trace.nodes):
-        if (
-            node.index in varying
-            and (node.index in wanted or node.index in users)
-            and node.operator is not None
-        ):
-            for source in node.inputs:
-                if source.index in varying:
-                    users.setdefault(source.index, []).append(node)
-    waiting: dict[int, tuple[Node, _Text]] = {}  # printed, to stand inside of their one user
-    steps = []
-
-    def emit(node: Node, text: _Text) -> None:
-        steps.append(Step(node, text.inputs, text.numbered()))
-
-    for node in trace.nodes:
-        if (
-            node.operator is None
-            or node.index not in varying
-            or not (node.index in wanted or node.index in users)
-        ):
-            continue
-        operands = {
-            source.index: waiting.pop(source.index) for source in node.inputs if source.index in waiting
-        }
-        text = _print(node, {index: printed for index, (_, printed) in operands.items()}, complex_)
-        if text is None:
-            for operand, printed in operands.values():
-                emit(operand, printed)
-            text = _print(node, {}, complex_)
-        used = users.get(node.index, [])
-        if text is None:
-            steps.append(Step(node, node.inputs, None))
-        elif node.index not in wanted and len(used) == 1 and _fusable(used[0], complex_):
-            waiting[node.index] = node, text
-        else:
-            emit(node, text)
-    return steps
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A numexpr text whose inputs stand in it as ``#index#``."""
-
-    text: str
-    inputs: tuple[Node, ...]
-    operations: int
-    nesting: int
-
-    def numbered(self) -> str:
-        numbers = {node.index: f"v{i}" for i, node in enumerate(self.inputs)}
-        return re.sub(r"#(\d+)#", lambda found: numbers[int(found.group(1))], self.text)
-
-
-def _fusable(node: Node, complex_: bool) -> bool:
-    row = node.operator
-    return row is not None and bool(row.numexpr) and (not complex_ or row.complex in ("numexpr", "constant"))
-
-
-def _print(node: Node, texts: Mapping[int, _Text], complex_: bool) -> _Text | None:
-    """The node as numexpr text, the ``texts`` of its operands printed into it; None if it cannot be one."""
-    if not _fusable(node, complex_):
-        return None
-    assert node.operator is not None
-    parts: dict[str, str] = {}
-    inputs: dict[int, Node] = {}
-    operations, nesting = 1, 0
-    for parameter, value in node.arguments.items():
-        if isinstance(value, Node):
-            # masks and numbers do not mix in numexpr as they do in NumPy
-            if (value.value.dtype.kind == "b") != _takes_mask(node, parameter):
-                return None
-            inner = texts.get(value.index) or _Text(f"#{value.index}#", (value,), 0, 0)
-            parts[parameter] = inner.text
-            inputs.update((source.index, source) for source in inner.inputs)
-            operations += inner.operations
-            nesting = max(nesting, inner.nesting)
-        elif isinstance(value, int | float) and np.isfinite(value):
-            parts[parameter] = f"({float(value)!r})"
-        else:
-            return None
-    if len(inputs) > MAX_INPUTS or operations > MAX_OPERATIONS or nesting >= MAX_NESTING:
-        return None
-    body = re.sub(
-        r"\b[a-z]\w*\b(?!\s*\()", lambda name: parts.get(name.group(0), name.group(0)), node.operator.numexpr
-    )
-    return _Text(f"({body})", tuple(inputs.values()), operations, nesting + 1)
-
-
-MASK_OPERATORS = frozenset({"logical_and", "logical_or", "logical_xor", "logical_not"})
-
-
-def _takes_mask(node: Node, parameter: str) -> bool:
-    assert node.operator is not None
-    return node.operator.name in MASK_OPERATORS or (
-        node.operator.name == "where" and parameter == "condition"
-    )
+        if any(source.index in dependent for source in node.inputs):
+            dependent[node.index] = node
+    return dependent

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, make_job, takes
+from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, read_job, takes
 from vjpcalc.cli.streams import check_report, check_status, emit, progress
 from vjpcalc.diagnostics import ExitStatus
 
@@ -33,7 +33,7 @@ def explain(
 ) -> int:
     """Explain backward(): the answer, the forward pass, each backward step with its rule and verdict."""
     check_report(report)
-    made = make_job(job)
+    made = read_job(job)
 
     from vjpcalc.check.verdict import check as run_check
     from vjpcalc.explain.walk import explain as run_explain

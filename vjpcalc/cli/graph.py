@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from vjpcalc.cli.options import JobOptions, ReportOptions, make_job, output_option, takes
+from vjpcalc.cli.options import JobOptions, ReportOptions, output_option, read_job, takes
 from vjpcalc.cli.streams import check_report, emit
 from vjpcalc.diagnostics import Diagnostic, did_you_mean
 
 if TYPE_CHECKING:
-    from vjpcalc.report.graph import Graph
+    from vjpcalc.job.graph import Graph
 
 ENDINGS = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".json": "json"}
 TEXTS = ("dot", "mermaid")  # formats of its own
@@ -29,13 +29,14 @@ def graph(
 ) -> int:
     """Show the autograd graph: a tree, or --format dot, mermaid or json."""
     check_report(report, TEXTS)
-    made = make_job(job, seeded=False)
+    made = read_job(job, seeded=False)
     ending = None if out is None else _ending(out)
 
     from vjpcalc.job.autograd import forward
+    from vjpcalc.job.graph import Graph
     from vjpcalc.report import graph as drawing
 
-    found = drawing.Graph.of(forward(made).trace)
+    found = Graph(forward(made).trace)
     if out is not None and ending is not None:
         from vjpcalc.tensors.files import save
 

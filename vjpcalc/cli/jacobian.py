@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from vjpcalc.cli.options import JobOptions, ReportOptions, make_job, output_option, takes
+from vjpcalc.cli.options import JobOptions, ReportOptions, output_option, read_job, takes
 from vjpcalc.cli.streams import check_report, emit, progress
 
 
@@ -25,7 +25,7 @@ def jacobian(
 ) -> int:
     """Show the explicit Jacobian of each leaf, its rank, its structure; the verdict is the check's."""
     check_report(report)
-    made = make_job(job, seeded=False)
+    made = read_job(job, seeded=False)
     if out is not None:
         from vjpcalc.tensors.files import check_target
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, require_method
+from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, Limits, require_method
 
 if TYPE_CHECKING:
-    from vjpcalc.job.autograd import Job
+    from vjpcalc.job.job import Job
 
 _given = functools.partial(typer.Option, rich_help_panel="Inputs and seed")
 _limit = functools.partial(typer.Option, rich_help_panel="Limits", metavar="N", min=1)
@@ -154,18 +154,16 @@ def read_expression(text: str) -> tuple[str, str]:
         raise Diagnostic("usage", f"cannot read the program '{path}': {reason}") from None
 
 
-def make_job(options: JobOptions, *, seeded: bool = True) -> Job:
+def read_job(options: JobOptions, *, seeded: bool = True) -> Job:
     """Read everything that the options name and put it together. Raises Diagnostic."""
     from vjpcalc import operators  # noqa: F401 (fills the operator table)
     from vjpcalc.language.syntax import parse
 
     program = parse(*read_expression(options.expression))
 
-    from vjpcalc.api import parse_dtype
     from vjpcalc.job.arguments import Reader
-    from vjpcalc.job.autograd import Job
+    from vjpcalc.job.job import make_job, parse_dtype
     from vjpcalc.job.use import load
-    from vjpcalc.limits import Limits
 
     dtype = parse_dtype(options.dtype)
     limits = Limits(options.max_steps, options.max_elements)
@@ -173,9 +171,14 @@ def make_job(options: JobOptions, *, seeded: bool = True) -> Job:
     outputs = tuple(options.output or ()) or (program.output,)
     stdin = None if options.expression == "-" else sys.stdin
     reader = Reader(stdin, options.random_seed, limits, dtype)
-    inputs = reader.inputs(options.inputs or ())
-    seeds = reader.seeds(options.seed or (), outputs) if seeded else {}
-    wrt = (
-        [leaf.strip() for leaf in options.wrt.split(",") if leaf.strip()] if options.wrt is not None else None
+    return make_job(
+        program,
+        reader.inputs(options.inputs or ()),
+        seed=reader.seeds(options.seed or (), outputs) if seeded else None,
+        wrt=None if options.wrt is None else list(filter(None, map(str.strip, options.wrt.split(",")))),
+        outputs=outputs,
+        dtype=dtype,
+        limits=limits,
+        use=use,
+        random_seed=options.random_seed,
     )
-    return Job(program, inputs, seeds, wrt, outputs, dtype, limits, use, options.random_seed)

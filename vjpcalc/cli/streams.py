@@ -14,7 +14,8 @@ from vjpcalc.diagnostics import Diagnostic, ExitStatus, did_you_mean
 from vjpcalc.report.shell import quoted
 
 if TYPE_CHECKING:
-    from vjpcalc.job.autograd import VJP, Job
+    from vjpcalc.job.job import Job
+    from vjpcalc.job.result import VJP
     from vjpcalc.report.document import Block
 
 FORMATS = ("table", "plain", "json", "jsonl")

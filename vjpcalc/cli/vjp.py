@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, make_job, output_option, takes
+from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, output_option, read_job, takes
 from vjpcalc.cli.streams import check_report, check_status, emit, emit_only, only_leaf, progress
 from vjpcalc.diagnostics import Diagnostic
 
@@ -34,7 +34,7 @@ def vjp(
         raise Diagnostic("usage", f"--emit prints a script, {other} gradients: one of them at a time")
     if only is None:
         check_report(report)
-    made = make_job(job)  # before anything heavy: most errors are in what was typed
+    made = read_job(job)  # before anything heavy: most errors are in what was typed
     leaf = None if only is None else only_leaf(only, made, report)
     wanted = made.leaves if leaf is None else (leaf,)
     if out is not None:

@@ -12,48 +12,31 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a job to explain)
 import torch  # noqa: TID253
 
-from vjpcalc.check.derivative import directional, jacobian, relative_scale
+from vjpcalc.check.jacobian import jacobian, require_explicit
+from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
-from vjpcalc.check.verdict import (
-    FAILED,
-    INCONCLUSIVE,
-    PASSED,
-    as_float64,
-    cotangents_of,
-    explicit_cost,
-    required_reference,
-    smallest,
-)
-from vjpcalc.diagnostics import Diagnostic, Source, did_you_mean
-from vjpcalc.engines.reference import ReferenceEngine
+from vjpcalc.diagnostics import Diagnostic, did_you_mean, element_names
+from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.explain.judge import alone, by_differences, by_rule, moved
 from vjpcalc.explain.rules import has_rule, run_rule
 from vjpcalc.explain.simplify import simplified
-from vjpcalc.job.autograd import (
-    VJP,
-    Job,
-    ancestors,
-    backward,
-    forward,
-    gradients_of,
-    require_explicit,
-)
-from vjpcalc.language.interpret import Interpreter
-from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
-from vjpcalc.limits import DEFAULT_LIMIT, Limits
-from vjpcalc.operators.row import Operator, numel
-
-ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
-NOISE_RUNS = 4  # of a rule, every number in it moved by one unit in the last place
-SPREAD_FACTOR = 8.0  # a few runs see less than the whole spread
-DIRECTIONS = 4  # along which a node without a rule is compared where its Jacobian would cost too much
+from vjpcalc.job.autograd import backward, cotangents, forward, gradients_of
+from vjpcalc.job.graph import Graph
+from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP
+from vjpcalc.language.naming import is_called, names_of
+from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in, with_values
+from vjpcalc.limits import DEFAULT_LIMIT
+from vjpcalc.operators.row import numel
+from vjpcalc.tensors.dtypes import as_float64
+from vjpcalc.tensors.json import encode_number, to_record
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +64,22 @@ class Handed:
     max_abs_error: float
     reason: str | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "to": self.to,
+            "parameter": self.parameter,
+            "rule": self.rule,
+            "symbols": self.symbols,
+            "value": to_record(self.torch),
+            "by_rule": to_record(self.value),
+            "summed_over": list(self.summed),
+            "repeated": self.repeated,
+            "accumulates": self.accumulates,
+            "status": self.status,
+            "max_abs_error": encode_number(self.max_abs_error),
+            "reason": self.reason,
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -88,7 +87,7 @@ class Step:
 
     number: int
     name: str
-    node: Node
+    node: Applied
     text: str
     cotangent: torch.Tensor
     hands: tuple[Handed, ...]
@@ -97,6 +96,15 @@ class Step:
     def status(self) -> str:
         statuses = [handed.status for handed in self.hands]
         return next((status for status in (FAILED, INCONCLUSIVE) if status in statuses), PASSED)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "node": self.name,
+            "operator": self.node.operator.name,
+            "cotangent": to_record(self.cotangent),
+            "status": self.status,
+            "hands": [handed.to_dict() for handed in self.hands],
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,16 +121,14 @@ class Arithmetic:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """The whole walk. ``nodes`` are those of the forward pass in order, ``names`` their names by index.
+    """The whole walk through a ``graph``, and the cotangent of each node, by index.
 
     ``implicit`` is for a single output of one element: whether ``backward()`` gave what
     ``backward(tensor(1.))`` does.
     """
 
     vjp: VJP
-    trace: Trace
-    names: Mapping[int, str]
-    nodes: tuple[Node, ...]
+    graph: Graph
     cotangents: Mapping[int, torch.Tensor]
     steps: tuple[Step, ...]
     implicit: bool | None
@@ -133,43 +139,13 @@ class Explanation:
         """The first step, in backward order, whose backward is wrong."""
         return next((step for step in self.steps if step.status == FAILED), None)
 
-    def text(self, node: Node) -> str:
-        return expression_of(node, self.trace, self.names)
-
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of the job, and the walk as ``trace``."""
-        from vjpcalc.tensors.json import encode_number, to_record
-
-        def step(step: Step) -> dict[str, Any]:
-            return {
-                "node": step.name,
-                "operator": operator_of(step.node).name,
-                "cotangent": to_record(step.cotangent),
-                "status": step.status,
-                "hands": [
-                    {
-                        "to": handed.to,
-                        "parameter": handed.parameter,
-                        "rule": handed.rule,
-                        "symbols": handed.symbols,
-                        "value": to_record(handed.torch),
-                        "by_rule": to_record(handed.value),
-                        "summed_over": list(handed.summed),
-                        "repeated": handed.repeated,
-                        "accumulates": handed.accumulates,
-                        "status": handed.status,
-                        "max_abs_error": encode_number(handed.max_abs_error),
-                        "reason": handed.reason,
-                    }
-                    for handed in step.hands
-                ],
-            }
-
         wrong = self.first_wrong
         document = self.vjp.to_dict()
         document["trace"] = {
-            "forward": [node_record(node, self.trace, self.names) for node in self.nodes],
-            "backward": [step(one) for one in self.steps],
+            "forward": [self.graph.record(node) for node in self.graph.nodes],
+            "backward": [step.to_dict() for step in self.steps],
             "first_wrong": None if wrong is None else wrong.name,
         }
         if self.arithmetic:
@@ -183,78 +159,26 @@ def explain(vjp: VJP, *, arithmetic: bool = False, limit: int = DEFAULT_LIMIT) -
     ``limit`` bounds the element operations that one node's explicit Jacobian may cost. Raises Diagnostic.
     """
     if arithmetic:
-        require_explicit(vjp.job, vjp.outputs)
-    again, cotangents = cotangents_of(vjp.job, vjp.seeds)
-    trace = again.trace
-    names = names_of(trace)
+        require_explicit(vjp.forward)
+    again, arriving = cotangents(vjp.job, vjp.seeds)
+    graph = Graph(again.trace)
     engine = TorchEngine(vjp.job.dtype, vjp.job.random_seed)
-    reached = ancestors(list(trace.outputs.values()))
-    nodes = tuple(node for node in trace.nodes if node in reached)
-    arrived = {node.index for node in trace.outputs.values()}
+    arrived = {node.index for node in graph.trace.outputs.values()}
     steps: list[Step] = []
-    for node in reversed(nodes):
-        if node.operator is not None and node.index in cotangents:
-            hands = tuple(_hand_on(node, trace, names, cotangents[node.index], engine, arrived, limit))
-            text = expression_of(node, trace, names)
-            steps.append(Step(len(steps) + 1, names[node.index], node, text, cotangents[node.index], hands))
-    return Explanation(
-        vjp,
-        trace,
-        names,
-        nodes,
-        cotangents,
-        tuple(steps),
-        _implicit(vjp),
-        tuple(_arithmetic(vjp)) if arithmetic else (),
-    )
-
-
-def operator_of(node: Node) -> Operator:
-    assert node.operator is not None
-    return node.operator
-
-
-# ---- names -------------------------------------------------------------------------------------------------
-
-
-def names_of(trace: Trace) -> dict[int, str]:
-    """What to call each node: as the user named it, ``y#3`` for the y of a loop's third turn, else %1, %2, ….
-
-    A name given again is ``y′``; a number that became a tensor is called by its text.
-    """
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-    outputs = {node.index: name for name, node in trace.outputs.items()}
-    reached = ancestors(list(trace.outputs.values()))
-    numbered = 0
-    for node in trace.nodes:
-        name = node.name or trace.labels.get(node.index) or outputs.get(node.index)
-        if name is not None:
-            if node.operator is not None and node.iterations:
-                name += "#" + ".".join(map(str, node.iterations))
-            while name in taken:
-                name += "′"
-            taken.add(name)
-        elif node.operator is None:
-            name = _constant_name(node, trace)
-        elif node in reached:
-            numbered += 1
-            name = f"%{numbered}"
-        else:
-            name = "%"
-        names[node.index] = name
-    return names
-
-
-def is_called(found: str, name: str) -> bool:
-    """Whether somebody who says ``name`` means the node ``found``: ``y`` means ``y#1``, ``y#2``, … too."""
-    return found == name or found.partition("#")[0].rstrip("′") == name
+    for node in reversed(graph.nodes):
+        if isinstance(node, Applied) and node.index in arriving:
+            cotangent = arriving[node.index]
+            hands = tuple(_hand_on(node, graph, cotangent, engine, arrived, limit))
+            name, text = graph.names[node.index], graph.text(node)
+            steps.append(Step(len(steps) + 1, name, node, text, cotangent, hands))
+    sums = tuple(_arithmetic(vjp)) if arithmetic else ()
+    return Explanation(vjp, graph, arriving, tuple(steps), _implicit(vjp), sums)
 
 
 def require_node(trace: Trace, name: str) -> None:
     """Raise Diagnostic (usage) where the walk through a trace passes no node of that name."""
     names = names_of(trace)
-    reached = ancestors(list(trace.outputs.values()), through=lambda node: node.value.requires_grad)
+    reached = ancestors(trace.outputs.values(), through=lambda node: node.value.requires_grad)
     passed = dict.fromkeys(names[node.index] for node in trace.nodes if node in reached)
     if not any(is_called(other, name) for other in passed):
         raise Diagnostic(
@@ -264,158 +188,66 @@ def require_node(trace: Trace, name: str) -> None:
         )
 
 
-def _constant_name(node: Node, trace: Trace) -> str:
-    if numel(node.shape) == 1:
-        value = node.value.item()
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    text = "" if node.span is None else _one_line(trace.source.text[node.span.start : node.span.stop])
-    return text if 0 < len(text) <= 16 else "constant"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def expression_of(node: Node, trace: Trace, names: Mapping[int, str]) -> str:
-    """A node as the user wrote it, on one line; where there is no such text, as a call of its operator."""
-    if node.operator is None:
-        return names[node.index]
-    if node.span is not None:
-        return _one_line(trace.source.text[node.span.start : node.span.stop])
-    said = with_values(list(node.arguments.values()), lambda source: names[source.index])
-    return f"{node.operator.name}({', '.join(map(str, said))})"
-
-
-def torch_nodes(node: Node, trace: Trace) -> tuple[str, ...]:
-    """The names of torch's own graph nodes that make up this node, the last one first:
-    ``("MmBackward0",)``.
-    """
-    start = node.value.grad_fn
-    if node.operator is None or start is None:
-        return ("AccumulateGrad",) if node.operator is None and node.value.requires_grad else ()
-    ends = {source.value.grad_fn for source in node.inputs if source.value.grad_fn is not None}
-    found: list[str] = []
-    seen = set()
-    stack = [start]
-    while stack and len(found) < 32:
-        function = stack.pop()
-        if function is None or function in seen or function in ends:
-            continue
-        seen.add(function)
-        name = function.name().rpartition("::")[2]
-        if name != "AccumulateGrad":
-            found.append(name)
-            stack.extend(following for following, _ in reversed(function.next_functions))
-    return tuple(found)
-
-
-def node_record(node: Node, trace: Trace, names: Mapping[int, str]) -> dict[str, Any]:
-    """A node as JSON: what it is, what it was computed from, what torch calls it."""
-    leaf = node.operator is None and node.value.requires_grad
-    return {
-        "name": names[node.index],
-        "kind": "operator" if node.operator is not None else "leaf" if leaf else "constant",
-        "operator": None if node.operator is None else node.operator.name,
-        "expression": expression_of(node, trace, names),
-        "inputs": [names[source.index] for source in node.inputs],
-        "shape": list(node.shape),
-        "dtype": str(node.value.dtype).removeprefix("torch."),
-        "requires_grad": bool(node.value.requires_grad),
-        "grad_fn": list(torch_nodes(node, trace)),
-        "iterations": list(node.iterations),
-    }
-
-
 # ---- one step ----------------------------------------------------------------------------------------------
 
 
 def _hand_on(
-    node: Node,
-    trace: Trace,
-    names: Mapping[int, str],
-    g: torch.Tensor,
-    engine: TorchEngine,
-    arrived: set[int],
-    limit: int,
+    node: Applied, graph: Graph, g: torch.Tensor, engine: TorchEngine, arrived: set[int], limit: int
 ) -> Iterator[Handed]:
-    operator = operator_of(node)
-    cotangent, y, eps = as_float64(g), as_float64(node.value), torch.finfo(g.dtype).eps
+    operator, eps = node.operator, torch.finfo(g.dtype).eps
+    cotangent, y = as_float64(g), as_float64(node.value)
     values = {
         key: with_values(value, lambda source: as_float64(source.value))
         for key, value in node.arguments.items()
     }
-    by_torch = _torch_backward(node, g, engine)
-    position = 0
-    tiny: Trace | None = None
+    by_torch = iter(_torch_backward(node, g, engine))
+    number = -1
     for parameter in operator.parameters:
-        sources = list(nodes_in(node.arguments.get(parameter.name)))
-        own = range(position, position + len(sources))
-        position += len(sources)
-        if parameter.kind not in ("tensor", "tensors") or not any(
-            source.value.requires_grad for source in sources
-        ):
-            continue
-        rule, found = None, None
-        if has_rule(operator, parameter.name):
+        sources = list(nodes_in(node.arguments[parameter.name]))
+        rule, parts = None, None
+        if has_rule(operator, parameter.name) and any(source.value.requires_grad for source in sources):
             rule = simplified(operator.vjp[parameter.name], {**values, "g": cotangent, "y": cotangent})
-            found = _by_rule(rule, parameter.name, values, cotangent, y)
-        for place, (source, number) in enumerate(zip(sources, own, strict=True)):
-            if not source.value.requires_grad:
+            parts = _run(rule, parameter.name, values, cotangent, y)
+        for place, source in enumerate(sources):
+            number += 1
+            handed = next(by_torch)
+            if not source.value.requires_grad or parameter.kind not in ("tensor", "tensors"):
                 continue
-            given = by_torch[number]
-            theirs = np.zeros(source.shape) if given is None else as_float64(given)
-            kwargs: dict[str, Any] = {}
-            if found is not None and rule is not None:
-                moved = functools.partial(_moved, rule, parameter.name, place, values, cotangent, y, eps)
-                value, shape = found[place]
-                kwargs["summed"] = _summed(shape, source.shape)
-                kwargs["repeated"] = numel(shape) < numel(source.shape)
-                status, error, reason = _compare(
-                    theirs, value, ROUNDINGS * eps + operator.accuracy, smallest(node.value.dtype), moved
-                )
-                kwargs |= {"rule": rule, "symbols": in_symbols(rule, node, names)}
+            given = np.zeros(source.shape) if handed is None else as_float64(handed)
+            symbols: str | None = None
+            summed: tuple[int, ...] = ()
+            repeated = False
+            if rule is not None and parts is not None:
+                expected, shape = parts[place]
+                noisy = functools.partial(_noisy, rule, parameter.name, place, values, cotangent, y, eps)
+                judgement = by_rule(given, expected, noisy, node.value.dtype, operator.accuracy)
+                symbols = in_symbols(rule, node, graph.names)
+                summed, repeated = _summed(shape, source.shape), numel(shape) < numel(source.shape)
             else:
-                tiny = tiny or _alone(node)
-                value, status, error, reason = _by_differences(
-                    tiny, f"argument {number}", theirs, cotangent, g.dtype, limit
+                rule = None
+                judgement = by_differences(
+                    alone(node), f"argument {number}", given, cotangent, g.dtype, limit
                 )
-                kwargs |= {"rule": None, "symbols": None, "summed": (), "repeated": False}
+            name = graph.names[source.index]
             yield Handed(
-                names[source.index],
+                name,
                 source,
                 parameter.name,
-                value=value,
-                torch=theirs,
-                accumulates=source.index in arrived,
-                status=status,
-                max_abs_error=error,
-                reason=reason and f"{names[source.index]}.grad{reason}",
-                **kwargs,
+                rule,
+                symbols,
+                judgement.value,
+                given,
+                summed,
+                repeated,
+                source.index in arrived,
+                judgement.status,
+                judgement.max_abs_error,
+                judgement.reason and f"{name}.grad{judgement.reason}",
             )
             arrived.add(source.index)
 
 
-def _torch_backward(node: Node, g: torch.Tensor, engine: TorchEngine) -> list[torch.Tensor | None]:
-    """torch's backward of this node alone, for each tensor among its arguments in order."""
-    made: list[torch.Tensor] = []
-
-    def fresh(source: Node) -> torch.Tensor:
-        value = source.value.detach()
-        made.append(value.clone().requires_grad_() if source.value.requires_grad else value)
-        return made[-1]
-
-    operator = operator_of(node)
-    arguments = {p.name: with_values(node.arguments[p.name], fresh) for p in operator.parameters}
-    with engine.session(), torch.enable_grad():
-        result = engine.apply(operator, arguments)
-        wanted = [value for value in made if value.requires_grad]
-        if not result.requires_grad or not wanted:
-            return [None] * len(made)
-        found = iter(torch.autograd.grad(result, wanted, g, allow_unused=True))
-    return [next(found) if value.requires_grad else None for value in made]
-
-
-def _by_rule(
+def _run(
     rule: str, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
 ) -> list[tuple[np.ndarray, tuple[int, ...]]] | None:
     """``run_rule``, or None where the rule cannot be run."""
@@ -425,7 +257,7 @@ def _by_rule(
         return None
 
 
-def _moved(
+def _noisy(
     rule: str,
     parameter: str,
     place: int,
@@ -433,13 +265,31 @@ def _moved(
     g: np.ndarray,
     y: np.ndarray,
     eps: float,
-    generator: np.random.Generator,
+    noise: Noise,
 ) -> np.ndarray:
-    """What the rule hands on where each number that it sees is moved at random by up to ``eps`` of itself."""
-    noisy = {key: _move(value, eps, generator) for key, value in values.items()}
-    found = _by_rule(rule, parameter, noisy, _move(g, eps, generator), _move(y, eps, generator))
-    assert found is not None
-    return found[place][0]
+    """What a rule hands to one tensor where each number that it sees is moved by up to ``eps`` of itself."""
+    move = functools.partial(moved, eps=eps, noise=noise)
+    return run_rule(rule, parameter, {k: move(v) for k, v in values.items()}, move(g), move(y))[place][0]
+
+
+def _torch_backward(node: Applied, g: torch.Tensor, engine: TorchEngine) -> list[torch.Tensor | None]:
+    """torch's backward of this node alone, for each tensor among its arguments in order."""
+    tensors: list[torch.Tensor] = []
+
+    def fresh(source: Node) -> torch.Tensor:
+        value = source.value.detach()
+        tensors.append(value.clone().requires_grad_() if source.value.requires_grad else value)
+        return tensors[-1]
+
+    operator = node.operator
+    arguments = {p.name: with_values(node.arguments[p.name], fresh) for p in operator.parameters}
+    with engine.session(), torch.enable_grad():
+        result = engine.apply(operator, arguments)
+        wanted = [value for value in tensors if value.requires_grad]
+        if not result.requires_grad or not wanted:
+            return [None] * len(tensors)
+        gradients = iter(torch.autograd.grad(result, wanted, g, allow_unused=True))
+    return [next(gradients) if value.requires_grad else None for value in tensors]
 
 
 def _summed(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
@@ -448,136 +298,6 @@ def _summed(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
     kept = shape[extra:]
     stretched = [i + extra for i, size in enumerate(target) if i < len(kept) and size == 1 != kept[i]]
     return (*range(extra), *stretched)
-
-
-def _move(value: Any, eps: float, generator: np.random.Generator) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_move(item, eps, generator) for item in value)
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-        return value
-    with np.errstate(all="ignore"):
-        return value + generator.integers(-1, 2, value.shape) * np.where(np.isfinite(value), value, 0.0) * eps
-
-
-def _compare(
-    theirs: np.ndarray,
-    ours: np.ndarray,
-    relative: float,
-    floor: float,
-    moved: Callable[[np.random.Generator], np.ndarray],
-) -> tuple[str, float, str | None]:
-    """Status, largest error and reason. The rule's own rounding noise is measured only where it is in
-    doubt.
-    """
-    with np.errstate(all="ignore"):
-        error = np.where(_same(theirs, ours), 0.0, np.abs(theirs - ours))
-        tolerance = relative * np.maximum(np.abs(theirs), np.abs(ours)) + floor
-        if not np.all(error <= tolerance):
-            spread = np.zeros_like(error)
-            for seed in range(NOISE_RUNS):
-                spread = np.fmax(spread, np.abs(moved(np.random.default_rng(seed)) - ours))
-            tolerance = tolerance + SPREAD_FACTOR * spread
-    return _verdict(theirs, ours, error, tolerance, "the rule says")
-
-
-def _by_differences(
-    tiny: Trace, leaf: str, theirs: np.ndarray, g: np.ndarray, dtype: torch.dtype, limit: int
-) -> tuple[np.ndarray, str, float, str | None]:
-    """Jᵀ·g of one node by differentiating its forward: value, status, largest error and reason."""
-    eps = torch.finfo(dtype).eps
-    (output,) = tiny.outputs.values()
-    if output.shape != g.shape:
-        return theirs, INCONCLUSIVE, 0.0, f": its forward alone gives the shape {output.shape}"
-    replay = Replay(tiny, leaf, [output])
-    kinked = bool(replay.kinks)
-    v = g.ravel()
-    with np.errstate(all="ignore"):
-        if explicit_cost(replay) <= limit:
-            found = jacobian(tiny, leaf)
-            ours = found.transposed(v).reshape(theirs.shape)
-            size = found.transposed(np.abs(v), np.abs(found.entries)).reshape(theirs.shape)
-            doubt = found.transposed(np.abs(v), found.errors).reshape(theirs.shape)
-            error = np.where(_same(theirs, ours), 0.0, np.abs(theirs - ours))
-            tolerance = ROUNDINGS * eps * np.maximum(size, np.abs(theirs)) + doubt + smallest(dtype)
-            at_kink = found.kinks is not None and bool(
-                (found.transposed((v != 0).astype(float), found.kinks.astype(float)) > 0).any()
-            )
-            status, largest, reason = _verdict(theirs, ours, error, tolerance, "its forward's derivative is")
-            if status == FAILED and at_kink:
-                return ours, INCONCLUSIVE, largest, ": the forward has a kink here"
-            return ours, status, largest, reason
-        generator = np.random.default_rng(0)
-        worst = 0.0
-        for _ in range(DIRECTIONS):
-            u = generator.choice([-1.0, 1.0], theirs.shape) * relative_scale(np.asarray(replay.leaf.value))
-            moved = directional(replay, u, kinked)
-            ours_u, theirs_u = float(v @ moved.value), float(np.sum(theirs * u))
-            size_u = float(np.abs(v) @ np.abs(moved.value)) + float(np.sum(np.abs(theirs * u)))
-            error_u = abs(ours_u - theirs_u)
-            worst = max(worst, error_u)
-            if error_u > ROUNDINGS * eps * size_u + float(np.abs(v) @ moved.error) + smallest(dtype):
-                kind = INCONCLUSIVE if kinked else FAILED
-                return (
-                    theirs,
-                    kind,
-                    worst,
-                    f" along a random direction: torch gives {theirs_u:.6g}, its forward {ours_u:.6g}",
-                )
-    return theirs, PASSED, worst, None
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a == b) | (np.isnan(a) & np.isnan(b))
-
-
-def _verdict(
-    theirs: np.ndarray, ours: np.ndarray, error: np.ndarray, tolerance: np.ndarray, source: str
-) -> tuple[str, float, str | None]:
-    if theirs.shape != ours.shape:
-        return FAILED, float("inf"), f": torch hands on the shape {theirs.shape}, {source} {ours.shape}"
-    with np.errstate(all="ignore"):
-        wrong = ~(error <= tolerance)
-    finite = np.isfinite(error)
-    largest = float(np.max(error[finite], initial=0.0))
-    if not wrong.any():
-        return PASSED, largest, None
-    ratio = np.where(wrong, np.where(finite, error / np.where(tolerance > 0, tolerance, 1.0), np.inf), -1.0)
-    worst = np.unravel_index(int(np.argmax(ratio)), theirs.shape)
-    place = f"[{', '.join(map(str, worst))}]" if worst else ""
-    status = FAILED if np.isfinite(ours[worst]) else INCONCLUSIVE
-    return (
-        status,
-        largest,
-        f"{place}: torch hands on {_number(theirs[worst])}, {source} {_number(ours[worst])}",
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:.12g}"
-
-
-def _alone(node: Node) -> Trace:
-    """This node alone on the reference engine: its tensors are the inputs ``argument 0``, ``argument 1``,
-    ….
-    """
-    source = Source("", "one node")
-    trace = Trace(source)
-    operator = operator_of(node)
-    walk = Interpreter(ReferenceEngine(), trace, source, Limits(), {operator.name: operator})
-
-    def lift(argument: Node) -> Node:
-        name = f"argument {len(trace.inputs)}"
-        trace.inputs[name] = walk.add(None, {}, as_float64(argument.value), None, name)
-        return trace.inputs[name]
-
-    arguments = {p.name: with_values(node.arguments[p.name], lift) for p in operator.parameters}
-    if operator.kinks:
-        walk.note_kinks(operator, arguments, None)
-    if operator.ref:
-        trace.outputs["y"] = walk.expand(operator, arguments, None)
-    else:
-        trace.outputs["y"] = walk.add(operator, arguments, walk.compute(operator, arguments, None), None)
-    return trace
 
 
 # ---- rules in symbols --------------------------------------------------------------------------------------
@@ -593,7 +313,7 @@ IN_WORDS = {
 }
 
 
-def in_symbols(rule: str, node: Node, names: Mapping[int, str]) -> str:
+def in_symbols(rule: str, node: Applied, names: Mapping[int, str]) -> str:
     """A rule with this step's names: ``g @ b.mT`` at ``out = x @ W`` becomes ``out.grad @ W.mT``."""
     outer, _, inner = rule.partition("(")
     if outer in IN_WORDS and inner.startswith("g,"):
@@ -647,41 +367,28 @@ def names_in(rule: str) -> list[tuple[int, int, str]]:
 # ---- the sum that a gradient is, and the argument that may be left out -------------------------------------
 
 
-def element_names(name: str, shape: Sequence[int]) -> list[str]:
-    """``out[0, 0]``, ``out[0, 1]``, … in row-major order; the name alone for a tensor without dimensions."""
-    if not shape:
-        return [name]
-    return [f"{name}[{', '.join(map(str, index))}]" for index in np.ndindex(*shape)]
-
-
 def _arithmetic(vjp: VJP) -> Iterator[Arithmetic]:
-    trace = required_reference(vjp)
-    outputs = tuple(
-        element for name, value in vjp.outputs.items() for element in element_names(name, tuple(value.shape))
-    )
+    trace = required_reference(vjp.forward)
+    outputs = tuple(name for own, value in vjp.outputs.items() for name in element_names(own, value.shape))
     weights = np.concatenate([as_float64(vjp.seeds[name]).ravel() for name in vjp.outputs])
     for leaf in vjp.gradients:
-        yield Arithmetic(leaf, outputs, weights, jacobian(trace, leaf).dense())
+        yield Arithmetic(leaf, outputs, weights, jacobian(Replay(trace, leaf)).dense())
 
 
 def _implicit(vjp: VJP) -> bool | None:
-    """Whether ``backward()`` without an argument gives what ``backward(tensor(1.))`` does; None where it
-    cannot.
+    """True if ``backward()`` without an argument gives what ``backward(tensor(1.))`` does.
+
+    None where it cannot be called so.
     """
-    values = list(vjp.outputs.values())
-    if len(values) != 1 or values[0].numel() != 1 or not _depends(vjp):
+    if len(vjp.outputs) != 1:
         return None
-    job: Job = vjp.job
-    (name,) = vjp.outputs
-    explicit = forward(job)
-    gradients, _ = backward(job, explicit, {name: [torch.ones_like(values[0])]})
-    bare = forward(job)
+    ((name, output),) = vjp.outputs.items()
+    if output.numel() != 1 or not vjp.trace.outputs[name].value.requires_grad:
+        return None
+    explicit, _ = backward(forward(vjp.job), {name: [torch.ones_like(output)]})
+    bare = forward(vjp.job)
     bare.trace.outputs[name].value.backward()
-    found = gradients_of(bare)
+    implicit = gradients_of(bare)
     return all(
-        torch.equal(found[key].nan_to_num(), gradient.nan_to_num()) for key, gradient in gradients.items()
+        torch.equal(implicit[leaf].nan_to_num(), gradient.nan_to_num()) for leaf, gradient in explicit.items()
     )
-
-
-def _depends(vjp: VJP) -> bool:
-    return any(node.value.requires_grad for node in vjp.trace.outputs.values())

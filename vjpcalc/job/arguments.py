@@ -202,12 +202,12 @@ class Reader:
         """The tensors of ``NAME=VALUE`` texts, by name, in order. Raises Diagnostic (input)."""
         return {name: self.tensor(item) for name, item in parse_inputs(texts).items()}
 
-    def seeds(self, texts: Iterable[str], outputs: Sequence[str]) -> dict[str, list[torch.Tensor]]:
+    def seeds(self, texts: Iterable[str], outputs: Sequence[str]) -> dict[str, tuple[torch.Tensor, ...]]:
         """The tensors of ``--seed`` texts for each output that has any, in order.
 
         One without a name belongs to the only output. Raises Diagnostic (seed), also for an unknown output.
         """
-        seeds: dict[str, list[torch.Tensor]] = {}
+        seeds: dict[str, tuple[torch.Tensor, ...]] = {}
         for item in map(parse_seed, texts):
             if item.name is None and len(outputs) > 1:
                 raise item.error(
@@ -220,7 +220,8 @@ class Reader:
                     hint="the outputs are " + ", ".join(outputs),
                     span=_head_span(item),
                 )
-            seeds.setdefault(item.name or outputs[0], []).append(self.tensor(item))
+            name = item.name or outputs[0]
+            seeds[name] = (*seeds.get(name, ()), self.tensor(item))
         return seeds
 
     def tensor(self, item: Item) -> torch.Tensor:

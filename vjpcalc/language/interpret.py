@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vjpcalc.diagnostics import Diagnostic, Source, Span, count, did_you_mean
 from vjpcalc.language import syntax
 from vjpcalc.language.host import HOST, METHODS, METHODS_ONLY
-from vjpcalc.language.trace import Decision, Fields, Kink, Node, Trace, nodes_in, with_values
+from vjpcalc.language.trace import Applied, Decision, Fields, Input, Kink, Node, Trace, nodes_in, with_values
 from vjpcalc.language.values import CONSTANTS, SCALAR, broadcast, is_number, list_shape, spoken
 from vjpcalc.limits import Limits
 from vjpcalc.operators import row as rows
@@ -62,8 +62,7 @@ def run(
     trace = Trace(program.source)
     walk = Interpreter(engine, trace, program.source, limits or Limits(), use or {})
     for name, value in inputs.items():
-        node = walk.add(None, {}, value, None, name)
-        trace.inputs[name] = walk.names[name] = node
+        trace.inputs[name] = walk.names[name] = walk.input(value, name=name)
     result = walk.block_result(program.statements)
     for name in outputs or (program.output,):
         if name == "out" == program.output:
@@ -129,27 +128,30 @@ class Interpreter:
 
     # -- nodes
 
-    def add(
-        self,
-        operator: Operator | None,
-        arguments: Mapping[str, Any],
-        value: Any,
-        span: Span | None,
-        name: str | None = None,
-    ) -> Node:
+    def input(self, value: Any, span: Span | None = None, name: str | None = None) -> Input:
+        """A new node for an array that no operator of the program made."""
         span, iterations = self.call_site or (span, tuple(self.iterations))
-        node = Node(len(self.trace.nodes), operator, arguments, value, span, name, iterations)
+        node = Input(index=len(self.trace.nodes), value=value, span=span, iterations=iterations, name=name)
+        self.trace.nodes.append(node)
+        return node
+
+    def applied(
+        self, operator: Operator, arguments: Mapping[str, Any], value: Any, span: Span | None
+    ) -> Applied:
+        """A new node for what an operator made of its arguments."""
+        span, iterations = self.call_site or (span, tuple(self.iterations))
+        node = Applied(
+            index=len(self.trace.nodes), value=value, span=span, iterations=iterations,
+            operator=operator, arguments=arguments,
+        )  # fmt: skip
         self.trace.nodes.append(node)
         return node
 
     def wrap(self, value: Any) -> Any:
         if isinstance(value, tuple | list):
             return type(value)(self.wrap(item) for item in value)
-        return (
-            self.add(None, {}, value, None)
-            if hasattr(value, "shape") and not isinstance(value, Node)
-            else value
-        )
+        is_array = hasattr(value, "shape") and not isinstance(value, Node)
+        return self.input(value) if is_array else value
 
     def tensor(self, value: Any, span: Span | None, whole: bool = False) -> Node:
         """A number, or a nested list of numbers and tensors, as a Node."""
@@ -174,7 +176,7 @@ class Interpreter:
             raise Diagnostic("type", f"a tensor is needed here, not {what}", span=span)
         if isinstance(value, int) and value.bit_length() > 63:
             value = float(value)
-        return self.add(None, {}, self.engine.constant(value, whole=whole), span)
+        return self.input(self.engine.constant(value, whole=whole), span)
 
     # -- statements
 
@@ -556,7 +558,7 @@ class Interpreter:
             return self.parts(operator, arguments, span)
         if operator.ref and (self.engine.expands or not operator.torch):
             return self.expand(operator, arguments, span)
-        return self.add(operator, arguments, self.compute(operator, arguments, expression), span)
+        return self.applied(operator, arguments, self.compute(operator, arguments, expression), span)
 
     def unknown(self, name: str, expression: syntax.Apply | None, what: str) -> Diagnostic:
         place = expression.name_span if expression else None

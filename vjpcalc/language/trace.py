@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,20 +10,14 @@ from vjpcalc.diagnostics import Source, Span
 from vjpcalc.operators.row import Operator
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Node:
-    """One tensor: an input (``operator`` is None) or an operator applied to other nodes.
-
-    ``arguments`` are the row's parameters by name, with Nodes, Python numbers and options as values.
-    """
+    """One tensor of a run: an Input or Applied."""
 
     index: int
-    operator: Operator | None
-    arguments: Mapping[str, Any]
     value: Any
     span: Span | None = None
-    name: str | None = None
-    iterations: tuple[int, ...] = ()
+    iterations: tuple[int, ...] = ()  # which turn of each loop around it made it
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -31,11 +25,30 @@ class Node:
 
     @property
     def inputs(self) -> tuple[Node, ...]:
-        """The nodes among the arguments, in order; one that stands twice is there twice."""
-        return tuple(nodes_in(tuple(self.arguments.values())))
+        """The nodes that it was computed from, in order; one that stands twice is there twice."""
+        return ()
 
-    def __repr__(self) -> str:
-        return f"<{self.name or (self.operator.name if self.operator else 'tensor')} {self.shape}>"
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Input(Node):
+    """A tensor that the program was given, by ``name``; without one, a number in it that became a tensor."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Applied(Node):
+    """An operator applied.
+
+    ``arguments`` are the row's parameters by name, with Nodes, Python numbers and options as values.
+    """
+
+    operator: Operator
+    arguments: Mapping[str, Any]
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return tuple(nodes_in(tuple(self.arguments.values())))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +98,11 @@ class Trace:
     names: dict[str, Any] = field(default_factory=dict)  # every name's value at the end
     outputs: dict[str, Node] = field(default_factory=dict)
 
+    @property
+    def applied(self) -> list[Applied]:
+        """The operators among the nodes."""
+        return [node for node in self.nodes if isinstance(node, Applied)]
+
 
 def nodes_in(value: Any) -> Iterator[Node]:
     """Every Node in a value: itself, or inside of lists, tuples and slices."""
@@ -113,3 +131,15 @@ def with_arrays(value: Any, convert: Callable[[Any], Any]) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(with_arrays(item, convert) for item in value)
     return value
+
+
+def ancestors(nodes: Iterable[Node], through: Callable[[Node], bool] = lambda node: True) -> set[Node]:
+    """The nodes that these were computed from, themselves too, as far as ``through`` admits."""
+    seen: set[Node] = set()
+    stack = [node for node in nodes if through(node)]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack.extend(source for source in node.inputs if through(source))
+    return seen

@@ -17,14 +17,13 @@ from vjpcalc.explain.walk import (
     Explanation,
     Handed,
     Step,
-    is_called,
     names_in,
-    operator_of,
     require_node,
-    torch_nodes,
 )
+from vjpcalc.job.graph import kind_of, torch_nodes
+from vjpcalc.language.naming import is_called
 from vjpcalc.language.source import width as columns
-from vjpcalc.language.trace import Node
+from vjpcalc.language.trace import Applied, Input, Node
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, beside, line, merged
 from vjpcalc.report.vjp import MARK, ROLE, check_lines, expression_lines, gradient_table
@@ -51,7 +50,7 @@ def explain_report(
     show = _Show(found, precision, width)
     if node is not None:
         return show.steps(_concerning(found, node), len(found.steps))
-    blocks: list[Block] = [*expression_lines(found.vjp), Blank(), *show.answer(), Blank()]
+    blocks: list[Block] = [*expression_lines(found.vjp.forward), Blank(), *show.answer(), Blank()]
     blocks += [_heading("Forward"), *show.forward(steps), Blank()]
     blocks += [_heading("Backward", "every node hands its cotangent on, the last one first"), *show.seeds()]
     blocks += show.steps(found.steps, steps)
@@ -77,7 +76,7 @@ def _heading(title: str, said: str = "") -> Line:
 
 def _concerning(found: Explanation, name: str) -> list[Step]:
     """The steps of a node and those that hand it something; ``y`` means ``y#1``, ``y#2``, … too."""
-    require_node(found.trace, name)
+    require_node(found.graph.trace, name)
     return [
         step
         for step in found.steps
@@ -139,10 +138,11 @@ class _Show:
     # -- forward
 
     def forward(self, steps: int) -> list[Block]:
-        nodes = [node for node in self.found.nodes if node.operator is not None or node.name is not None]
-        shown, left_out = _folded(nodes, steps + len(self.found.trace.inputs))
-        names = [self.found.names[node.index] for node in shown]
-        operators = [node.operator.name if node.operator is not None else _kind(node) for node in shown]
+        graph = self.found.graph
+        nodes = [node for node in graph.nodes if not isinstance(node, Input) or node.name is not None]
+        shown, left_out = _folded(nodes, steps + len(graph.trace.inputs))
+        names = [graph.names[node.index] for node in shown]
+        operators = [node.operator.name if isinstance(node, Applied) else kind_of(node) for node in shown]
         shapes = [numbers.shape(node.shape) for node in shown]
         headers = ("node", "as written", "operator", "shape", "value")
         fixed = (("node", *names), ("operator", *operators), ("shape", *shapes))
@@ -172,7 +172,7 @@ class _Show:
         return [Table(headers, tuple(rows), rules=0)]
 
     def text(self, node: Node) -> str:
-        return "" if node.operator is None else _clip(self.found.text(node), 60)
+        return _clip(self.found.graph.text(node), 60) if isinstance(node, Applied) else ""
 
     def tensor(self, value: Any, room: int | None = None) -> str:
         lines = numbers.tensor(value, self.precision, room).split("\n")
@@ -185,8 +185,8 @@ class _Show:
     def seeds(self) -> list[Block]:
         blocks: list[Block] = []
         for name, seed in self.found.vjp.seeds.items():
-            node = self.found.trace.outputs[name]
-            own = self.found.names[node.index]
+            node = self.found.graph.trace.outputs[name]
+            own = self.found.graph.names[node.index]
             calls = self.found.vjp.backward_calls
             said = f", the sum of {calls} backward calls" if calls > 1 else ""
             said = "given" + said if name in self.found.vjp.job.seeds else "left out: then it is 1"
@@ -222,8 +222,8 @@ class _Show:
 
     def step(self, step: Step) -> list[Block]:
         wide = len(str(len(self.found.steps)))
-        torch = torch_nodes(step.node, self.found.trace)
-        said = f"{operator_of(step.node).name}" + (f", torch: {_short(torch)}" if torch else "")
+        torch = torch_nodes(step.node)
+        said = f"{step.node.operator.name}" + (f", torch: {_short(torch)}" if torch else "")
         if step.node.iterations:
             said += f", iteration {'.'.join(map(str, step.node.iterations))}"
         head: list[str | Text] = [
@@ -252,7 +252,7 @@ class _Show:
 
     def arrivals(self, step: Step) -> int:
         """How many cotangents came together at a step."""
-        seeds = sum(node is step.node for node in self.found.trace.outputs.values())
+        seeds = sum(node is step.node for node in self.found.graph.trace.outputs.values())
         return seeds + sum(
             handed.node is step.node for other in self.found.steps[: step.number] for handed in other.hands
         )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from vjpcalc.diagnostics import FORMAT_VERSION, count
-from vjpcalc.explain.walk import expression_of, names_of, node_record, torch_nodes
-from vjpcalc.job.autograd import ancestors
-from vjpcalc.language.trace import Node, Trace
+from vjpcalc.job.graph import Graph, kind_of, torch_nodes
+from vjpcalc.language.trace import Applied, Node
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Block, Text, Tree, line
 
@@ -17,44 +15,21 @@ MOST = 150  # lines of a tree
 LONGEST = 48  # characters of an expression
 
 
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """The nodes that a program's outputs were computed from, in order, and their names."""
-
-    trace: Trace
-    nodes: tuple[Node, ...]
-    names: Mapping[int, str]
-
-    @classmethod
-    def of(cls, trace: Trace) -> Graph:
-        reached = ancestors(list(trace.outputs.values()))
-        return cls(trace, tuple(node for node in trace.nodes if node in reached), names_of(trace))
-
-    @property
-    def edges(self) -> list[tuple[Node, Node]]:
-        return [(source, node) for node in self.nodes for source in node.inputs]
-
-    def text(self, node: Node) -> str:
-        text = expression_of(node, self.trace, self.names)
-        return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-    def lines(self, node: Node) -> list[str]:
-        """What stands in a node's box: its name and text, its operator, torch's nodes."""
-        name, text = self.names[node.index], self.text(node)
-        shape = numbers.shape(node.shape)
-        if node.operator is None:
-            return [name, f"{kind(node)} {shape}"]
-        return [
-            name if name == text else f"{name} = {text}",
-            f"{node.operator.name} {shape}",
-            *([_short(torch_nodes(node, self.trace))] if node.value.requires_grad else []),
-        ]
+def _text(graph: Graph, node: Node) -> str:
+    text = graph.text(node)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def kind(node: Node) -> str:
-    if node.operator is not None:
-        return "operator"
-    return "leaf" if node.value.requires_grad else "constant"
+def _lines(graph: Graph, node: Node) -> list[str]:
+    """What stands in a node's box: its name and text, its operator, torch's nodes."""
+    name, text, shape = graph.names[node.index], _text(graph, node), numbers.shape(node.shape)
+    if not isinstance(node, Applied):
+        return [name, f"{kind_of(node)} {shape}"]
+    return [
+        name if name == text else f"{name} = {text}",
+        f"{node.operator.name} {shape}",
+        *([_short(torch_nodes(node))] if node.value.requires_grad else []),
+    ]
 
 
 def _short(names: Sequence[str]) -> str:
@@ -76,7 +51,7 @@ def graph_report(graph: Graph) -> list[Block]:
         again = node.index in drawn
         drawn.add(node.index)
         parts = _parts(graph, node)
-        if node.operator is None:
+        if not isinstance(node, Applied):
             return Tree(parts)
         if again:
             return Tree((*parts[:1], Text("  see above", "dim")))
@@ -96,18 +71,18 @@ def graph_report(graph: Graph) -> list[Block]:
 
 
 def _parts(graph: Graph, node: Node) -> tuple[Text, ...]:
-    name, text = graph.names[node.index], graph.text(node)
+    name, text = graph.names[node.index], _text(graph, node)
     role = "name" if node.value.requires_grad else "dim"
     shape = numbers.shape(node.shape)
-    if node.operator is None:
-        torch = "  AccumulateGrad" if kind(node) == "leaf" else ""
-        return (Text(name, role), Text(f"  {kind(node)} {shape}", "dim"), Text(torch, "operator"))
+    if not isinstance(node, Applied):
+        torch = "  AccumulateGrad" if kind_of(node) == "leaf" else ""
+        return (Text(name, role), Text(f"  {kind_of(node)} {shape}", "dim"), Text(torch, "operator"))
     parts = [Text(name, role)]
     if name != text:
         parts.append(Text(f" = {text}"))
     parts.append(Text(f"  {node.operator.name} {shape}", "dim"))
     if node.value.requires_grad:
-        parts.append(Text("  " + " ← ".join(torch_nodes(node, graph.trace)[:4]), "operator"))
+        parts.append(Text("  " + " ← ".join(torch_nodes(node)[:4]), "operator"))
     return tuple(parts)
 
 
@@ -123,7 +98,7 @@ DOT = {
 
 
 def _look(graph: Graph, node: Node) -> str:
-    return "output" if any(node is output for output in graph.trace.outputs.values()) else kind(node)
+    return "output" if any(node is output for output in graph.trace.outputs.values()) else kind_of(node)
 
 
 def dot(graph: Graph) -> str:
@@ -135,7 +110,7 @@ def dot(graph: Graph) -> str:
         '  edge [color="#5b616b", arrowsize=0.7];',
     ]
     for node in graph.nodes:
-        label = "\\n".join(_dot_text(text) for text in graph.lines(node))
+        label = "\\n".join(_dot_text(text) for text in _lines(graph, node))
         lines.append(f'  n{node.index} [label="{label}", {DOT[_look(graph, node)]}];')
     for source, node in graph.edges:
         look = "" if source.value.requires_grad else " [style=dashed]"
@@ -151,8 +126,8 @@ def mermaid(graph: Graph) -> str:
     """The graph as a Mermaid flowchart, as GitHub and many editors draw it."""
     lines = ["flowchart TD"]
     for node in graph.nodes:
-        label = "<br>".join(_mermaid_text(text) for text in graph.lines(node))
-        left, right = ("([", "])") if node.operator is None else ("[", "]")
+        label = "<br>".join(_mermaid_text(text) for text in _lines(graph, node))
+        left, right = ("[", "]") if isinstance(node, Applied) else ("([", "])")
         lines.append(f'  n{node.index}{left}"{label}"{right}:::{_look(graph, node)}')
     for source, node in graph.edges:
         lines.append(f"  n{source.index} {'-->' if source.value.requires_grad else '-.->'} n{node.index}")
@@ -182,7 +157,7 @@ def graph_document(graph: Graph) -> dict[str, Any]:
         "expression": graph.trace.source.text,
         "graph": {
             "outputs": {name: graph.names[node.index] for name, node in graph.trace.outputs.items()},
-            "nodes": [node_record(node, graph.trace, graph.names) for node in graph.nodes],
+            "nodes": [graph.record(node) for node in graph.nodes],
             "edges": [[graph.names[source.index], graph.names[node.index]] for source, node in graph.edges],
         },
     }

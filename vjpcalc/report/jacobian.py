@@ -20,7 +20,7 @@ def jacobian_report(
     found: Jacobians, *, precision: int = numbers.PRECISION, width: int | None = None
 ) -> list[Block]:
     """The whole report."""
-    blocks: list[Block] = [*expression_lines(found.vjp)]
+    blocks: list[Block] = [*expression_lines(found.forward)]
     for leaf in found.leaves.values():
         blocks += [Blank(), *_leaf(leaf, precision, width)]
     return blocks

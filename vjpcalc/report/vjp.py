@@ -9,8 +9,7 @@ from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, line, plain_text
 
 if TYPE_CHECKING:
-    from vjpcalc.check.verdict import Check, LeafCheck
-    from vjpcalc.job.autograd import VJP
+    from vjpcalc.job.result import VJP, Check, Forward, LeafCheck
 
 ROLE = {"passed": "good", "failed": "bad", "inconclusive": "unsure", "off": "dim"}
 MARK = {"passed": "✓", "failed": "✗", "inconclusive": "?", "off": "–"}
@@ -18,7 +17,7 @@ MARK = {"passed": "✓", "failed": "✗", "inconclusive": "?", "off": "–"}
 
 def vjp_report(vjp: VJP, *, precision: int = numbers.PRECISION, width: int | None = None) -> list[Block]:
     """The whole report. ``width`` is the room there is in columns; None: as much as it takes."""
-    blocks: list[Block] = [*expression_lines(vjp), Blank(), _forward(vjp, precision, width), Blank()]
+    blocks: list[Block] = [*expression_lines(vjp.forward), Blank(), _forward(vjp, precision, width), Blank()]
     blocks.append(gradient_table(vjp, precision, width))
     return [*blocks, Blank(), *check_lines(vjp)]
 
@@ -29,10 +28,11 @@ def check_lines(vjp: VJP) -> list[Block]:
     return blocks + [line(Text("note  ", "dim"), note) for note in vjp.notes]
 
 
-def expression_lines(vjp: VJP) -> list[Line]:
+def expression_lines(run: Forward) -> list[Line]:
     """The program as it was written."""
-    lines = vjp.expression.split("\n")
-    if list(vjp.outputs) == ["out"] and len(vjp.job.program.statements) == 1 == len(lines):
+    program = run.job.program
+    lines = program.text.split("\n")
+    if list(run.outputs) == ["out"] and len(program.statements) == 1 == len(lines):
         return [line(Text("out", "name"), " = ", Text(lines[0], "title"))]
     return [line(Text(text, "title")) for text in lines]
 

@@ -100,6 +100,13 @@ def dtype_of(array: Any) -> str:
     return str(array.dtype).removeprefix("torch.")
 
 
+def torch_dtype(name: str) -> torch.dtype:
+    """The torch dtype of that name."""
+    import torch
+
+    return getattr(torch, name)
+
+
 def to_numpy(array: Any) -> np.ndarray:
     """A NumPy array of the same numbers. bfloat16, which NumPy lacks, becomes float32, exactly."""
     import numpy as np
@@ -108,6 +115,12 @@ def to_numpy(array: Any) -> np.ndarray:
         return np.asarray(array)
     tensor = array.detach().cpu().resolve_conj().resolve_neg()
     return (tensor.float() if dtype_of(tensor) == "bfloat16" else tensor).numpy()
+
+
+def as_float64(array: Any) -> np.ndarray:
+    """An array's numbers as the reference engine takes them: float64, int64 or bool."""
+    values = to_numpy(array)
+    return values.astype({"f": "float64", "b": "bool"}.get(values.dtype.kind, "int64"), copy=False)
 
 
 def to_torch(array: Any, dtype: str | None = None) -> torch.Tensor:

@@ -1,0 +1,66 @@
+"""The reference engine's own run of a job, where it can be one: what the check differentiates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np  # noqa: TID253 (imported only once there is something to check)
+import torch  # noqa: TID253
+
+from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.engines.reference import ReferenceEngine
+from vjpcalc.job.result import Forward
+from vjpcalc.language.trace import Trace
+from vjpcalc.tensors.dtypes import as_float64
+
+
+def reference_trace(run: Forward) -> tuple[Trace | None, str | None]:
+    """The reference engine's own run of the program on the same inputs, or None and why there is none."""
+    job = run.job
+    inputs = {name: as_float64(value) for name, value in job.inputs.items()}
+    try:
+        trace = job.run(ReferenceEngine(job.random_seed), inputs)
+    except Diagnostic as diagnostic:
+        return None, f"the reference engine cannot run the program: {diagnostic.message}"
+    if any(node.operator.function for node in trace.applied):
+        again = job.run(ReferenceEngine(job.random_seed), inputs)
+        if _difference(trace, {name: node.value for name, node in again.outputs.items()}, 0.0):
+            return None, "the program is not deterministic: two runs of its forward differ"
+    taken = [decision.taken for decision in trace.decisions if isinstance(decision.taken, bool)]
+    torch_taken = [decision.taken for decision in run.trace.decisions if isinstance(decision.taken, bool)]
+    if taken != torch_taken:
+        return None, "a branch is taken otherwise in float64: rounding decides a condition of the program"
+    outputs = run.outputs
+    for name, node in trace.outputs.items():
+        if node.shape != tuple(outputs[name].shape):
+            return None, f"the reference engine gives '{name}' the shape {node.shape}"
+    eps = max(torch.finfo(output.dtype).eps for output in outputs.values())
+    by_torch = {name: as_float64(value) for name, value in outputs.items()}
+    difference = _difference(trace, by_torch, math.sqrt(eps))
+    return (None, difference) if difference else (trace, None)
+
+
+def required_reference(run: Forward) -> Trace:
+    """``reference_trace`` where nothing can be done without it. Raises Diagnostic (value)."""
+    trace, trouble = reference_trace(run)
+    if trace is None:
+        raise Diagnostic("value", trouble or "the reference engine cannot run the program")
+    return trace
+
+
+def _difference(trace: Trace, values: Mapping[str, np.ndarray], relative: float) -> str | None:
+    """Where the outputs of a reference trace are not these values, in words; non-finite ones are left out."""
+    for name, node in trace.outputs.items():
+        mine, other = np.ravel(node.value).astype(float), np.ravel(values[name]).astype(float)
+        if mine.shape != other.shape:
+            return f"the output '{name}' changes its shape"
+        with np.errstate(all="ignore"):
+            finite = np.isfinite(mine) & np.isfinite(other)
+            error = np.where(finite, np.abs(mine - other), 0.0)
+            scale = float(np.max(np.abs(np.where(finite, mine, 0.0)), initial=0.0))
+        if (error > relative * scale + 1e-300).any():
+            k = int(np.argmax(error))
+            both = f"torch computes {other[k]:.6g} for '{name}', the reference engine {mine[k]:.6g}"
+            return f"{both}: ill-conditioned in this dtype, or a whole number that wrapped around"
+    return None

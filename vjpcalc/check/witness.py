@@ -1,0 +1,110 @@
+"""What a gradient is compared with: a leaf's explicit Jacobian, or its products with a few directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np  # noqa: TID253 (imported only once there is something to check)
+
+from vjpcalc.check.derivative import directional, relative_scale
+from vjpcalc.check.jacobian import Jacobian, explicit_cost, forward_jacobian, jacobian
+from vjpcalc.check.replay import Replay
+from vjpcalc.diagnostics import element_name
+from vjpcalc.job.result import Forward
+from vjpcalc.language.trace import Trace
+
+PROBES = 8  # random directions of a probe
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A Jacobian to compare with, of a leaf of ``shape``. The numbers compared are the leaf's elements.
+
+    A probe's has a column for each of its ``directions`` (n, directions), and these are compared instead.
+    ``replay`` is None where the Jacobian is torch's own.
+    """
+
+    jacobian: Jacobian
+    method: str
+    shape: tuple[int, ...]
+    replay: Replay | None
+    directions: np.ndarray | None = None
+
+    def projected(self, gradient: np.ndarray) -> np.ndarray:
+        """What the gradient is compared as: its elements, or its products with the directions."""
+        if self.directions is None:
+            return gradient
+        with np.errstate(all="ignore"):
+            return self.directions.T @ gradient
+
+    def projected_size(self, size: np.ndarray) -> np.ndarray:
+        """The same for sizes, none of which may cancel another."""
+        if self.directions is None:
+            return size
+        with np.errstate(all="ignore"):
+            return np.abs(self.directions).T @ size
+
+    def direction(self, scale: np.ndarray, k: int) -> tuple[np.ndarray, float]:
+        """The direction that the k-th number belongs to, shaped like the leaf, and its length."""
+        if self.directions is not None:
+            return self.directions[:, k].reshape(scale.shape), 1.0
+        return np.where(np.arange(scale.size).reshape(scale.shape) == k, scale, 0.0), scale.flat[k]
+
+    def index(self, k: int) -> tuple[int, ...] | None:
+        """Where in the leaf the k-th number stands; None for a direction."""
+        return None if self.directions is not None else tuple(map(int, np.unravel_index(k, self.shape)))
+
+    def name(self, k: int) -> str:
+        """What to call the k-th number."""
+        index, leaf = self.index(k), self.jacobian.leaf
+        return f"{leaf} along random direction {k + 1}" if index is None else element_name(leaf, index)
+
+
+def witness(
+    run: Forward,
+    trace: Trace,
+    leaf: str,
+    method: str,
+    limit: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Witness:
+    """The witness of a leaf by a method of the check, ``trace`` being the reference engine's."""
+    shape = tuple(run.leaves[leaf].shape)
+    if method == "forward":
+        return Witness(forward_jacobian(run, leaf, progress), "forward", shape, None)
+    replay = Replay(trace, leaf)
+    if method == "explicit" or (method == "auto" and explicit_cost(replay) <= limit):
+        return Witness(jacobian(replay, progress), "explicit", shape, replay)
+    return _probe(replay)
+
+
+def _probe(replay: Replay) -> Witness:
+    """J·u for a few random directions, scaled to the size of each element."""
+    generator = np.random.default_rng(0)
+    x = np.asarray(replay.leaf.value)
+    directions = generator.choice([-1.0, 1.0], (PROBES, *x.shape)) * generator.uniform(
+        0.5, 1.0, (PROBES, *x.shape)
+    )
+    directions *= relative_scale(x)
+    kinked = bool(replay.kinks)
+    derivatives = [directional(replay, direction, kinked) for direction in directions]
+
+    def columns(name: str) -> Any:
+        parts: list[Any] = [getattr(derivative, name, None) for derivative in derivatives]
+        return None if parts[0] is None else np.stack(parts, axis=1)
+
+    probed = Jacobian(
+        replay.name,
+        (replay.primal.size, x.size),
+        columns("value"),
+        columns("error"),
+        None,
+        derivatives[0].method,
+        "numexpr",
+        columns("kink"),
+        columns("left"),
+        columns("right"),
+    )
+    return Witness(probed, "probe", x.shape, replay, directions.reshape(PROBES, -1).T)

@@ -1,0 +1,139 @@
+"""A vector-Jacobian product and its verdict, as data. Who judges stands in ``check/``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vjpcalc.diagnostics import FORMAT_VERSION
+from vjpcalc.job.job import Job
+from vjpcalc.language.trace import Trace
+from vjpcalc.tensors.json import encode_number, to_record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+PASSED, FAILED, INCONCLUSIVE, OFF = "passed", "failed", "inconclusive", "off"
+
+
+@dataclass(frozen=True)
+class LeafCheck:
+    """The verdict on one leaf.
+
+    ``jt_seed`` is shaped like the leaf (None where it was not computed element by element). ``max_rel_error``
+    is ``max_abs_error`` relative to the largest element of the gradient (or to what flows through the
+    program, where that cancels). ``index`` is where the reason applies.
+    """
+
+    status: str
+    jacobian_shape: tuple[int, int]
+    jt_seed: np.ndarray | None
+    max_abs_error: float | None
+    max_rel_error: float | None
+    tolerance: float | None
+    reason: str | None = None
+    index: tuple[int, ...] | None = None
+    differentiation: str | None = None
+    structure: str | None = None
+
+    @property
+    def digits(self) -> int | None:
+        """To how many decimal digits gradient and Jᵀ·seed agree; 16 is all of float64's."""
+        if self.max_rel_error is None or not math.isfinite(self.max_rel_error):
+            return None
+        return (
+            16 if self.max_rel_error < 1e-16 else max(0, min(16, math.floor(-math.log10(self.max_rel_error))))
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        def number(value: float | None) -> float | str | None:
+            return None if value is None else encode_number(value)
+
+        return {
+            "status": self.status,
+            "jacobian_shape": list(self.jacobian_shape),
+            "jt_seed": None if self.jt_seed is None else to_record(self.jt_seed),
+            "max_abs_error": number(self.max_abs_error),
+            "max_rel_error": number(self.max_rel_error),
+            "tolerance": number(self.tolerance),
+            "reason": self.reason,
+            "index": None if self.index is None else list(self.index),
+            "differentiation": self.differentiation,
+            "structure": self.structure,
+        }
+
+
+@dataclass(frozen=True)
+class Check:
+    """The verdict: the worst of the leaves'. ``method``: explicit, probe or forward; ``engine``: whose J."""
+
+    status: str
+    method: str
+    engine: str
+    leaves: Mapping[str, LeafCheck] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        leaves = {name: leaf.to_dict() for name, leaf in self.leaves.items()}
+        return {"status": self.status, "method": self.method, "engine": self.engine, "leaves": leaves}
+
+
+@dataclass(frozen=True, eq=False)
+class Forward:
+    """A forward run of a job in torch: its trace, and the leaves by name."""
+
+    job: Job
+    trace: Trace
+    leaves: dict[str, torch.Tensor]
+
+    @property
+    def outputs(self) -> dict[str, torch.Tensor]:
+        return {name: node.value.detach() for name, node in self.trace.outputs.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class VJP:
+    """A vector-Jacobian product: for each leaf the gradient Jᵀ·seed.
+
+    ``outputs``, ``seeds`` and ``gradients`` are torch tensors by name; a gradient is shaped like its leaf.
+    ``seeds`` are the sums over the ``backward_calls``. ``notes`` say what a reader would want to be told.
+    """
+
+    forward: Forward = field(repr=False)
+    outputs: dict[str, torch.Tensor]
+    seeds: dict[str, torch.Tensor]
+    gradients: dict[str, torch.Tensor]
+    backward_calls: int
+    notes: tuple[str, ...]
+    check: Check | None = None
+
+    @property
+    def job(self) -> Job:
+        return self.forward.job
+
+    @property
+    def trace(self) -> Trace:
+        return self.forward.trace
+
+    @property
+    def expression(self) -> str:
+        return self.job.program.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document: plain dicts, lists, strings and numbers, non-finite numbers as strings."""
+
+        def records(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+            return {name: to_record(tensor) for name, tensor in tensors.items()}
+
+        return {
+            "format_version": FORMAT_VERSION,
+            "expression": self.expression,
+            "outputs": records(self.outputs),
+            "seeds": records(self.seeds),
+            "gradients": records(self.gradients),
+            "backward_calls": self.backward_calls,
+            "check": self.check.to_dict() if self.check is not None else {"status": "off", "method": "off"},
+            "notes": list(self.notes),
+        }
