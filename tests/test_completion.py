@@ -15,6 +15,8 @@ from vjpcalc.cli.app import app
 from vjpcalc.cli.completion import SCRIPTS, as_bash_wants, complete, free_names, split
 from vjpcalc.limits import METHODS
 
+GROUP = typer.main.get_command(app)
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -75,12 +77,12 @@ EXACT = {
 
 @pytest.mark.parametrize("line", EXACT)
 def test_what_a_tab_offers(folder: Path, line: str) -> None:
-    assert [word for word, _ in complete(split(line))] == EXACT[line]
+    assert [word for word, _ in complete(split(line), GROUP)] == EXACT[line]
 
 
 def test_every_command_and_every_option_is_offered(folder: Path) -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    offered = [word for word, _ in complete(split("vjpcalc "))]
+    offered = [word for word, _ in complete(split("vjpcalc "), GROUP)]
     assert set(commands) <= set(offered)
     for name, command in commands.items():
         options = {
@@ -89,7 +91,7 @@ def test_every_command_and_every_option_is_offered(folder: Path) -> None:
         hidden = {
             o for parameter in command.params if getattr(parameter, "hidden", False) for o in parameter.opts
         }
-        assert options - hidden <= {word for word, _ in complete(split(f"vjpcalc {name} --"))}
+        assert options - hidden <= {word for word, _ in complete(split(f"vjpcalc {name} --"), GROUP)}
 
 
 LINES = {

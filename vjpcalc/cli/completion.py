@@ -60,6 +60,7 @@ complete -c vjpcalc -f -k -a '(vjpcalc completion fish -- (commandline -cp | str
 
 
 def completion(
+    context: typer.Context,
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
     line: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> int:
@@ -74,7 +75,7 @@ def completion(
         sys.stdout.write(SCRIPTS[shell])
         return 0
     typed = split(line[0])
-    for word, meaning in complete(typed):
+    for word, meaning in complete(typed, context.find_root().command):
         if shell == "bash":
             print(as_bash_wants(word, typed, line[1] if len(line) > 1 else ""))
         else:
@@ -139,11 +140,8 @@ def as_bash_wants(word: str, typed: Typed, breaks: str) -> str:
 # ---- what may come -------------------------------------------------------------------------------
 
 
-def complete(typed: Typed) -> list[Candidate]:
-    """The words that the last one may become."""
-    from vjpcalc.cli.app import app
-
-    group: Any = typer.main.get_command(app)
+def complete(typed: Typed, group: Any) -> list[Candidate]:
+    """The words that the last one may become, ``group`` holding the commands."""
     words, current = typed.words, typed.current
     if not words:
         first = [(name, _summary(command)) for name, command in group.commands.items() if not command.hidden]

@@ -1,28 +1,35 @@
 """What the interpreter answers itself, by name: it concerns shapes and Python values, not elements.
 
-``walk`` is the Interpreter, ``span`` the place of the call; the other parameters are the call's arguments.
+``walk`` is the interpreter, ``span`` the place of the call; the other parameters are the call's arguments.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from vjpcalc.diagnostics import Diagnostic, Span
 from vjpcalc.language.trace import Node
 from vjpcalc.language.values import is_number
 from vjpcalc.operators.row import numel
 
-if TYPE_CHECKING:
-    from vjpcalc.language.interpret import Interpreter
+
+class Walk(Protocol):
+    """What is asked of the interpreter here."""
+
+    def tensor(self, value: Any, span: Span | None) -> Node: ...
+
+    def call(self, name: str, positional: list[Any], keywords: dict[str, Any], span: Span | None) -> Any: ...
+
+    def decide(self, node: Node, span: Span) -> Any: ...
 
 
-def _numel(walk: Interpreter, span: Span, x: Any) -> int:
+def _numel(walk: Walk, span: Span, x: Any) -> int:
     return numel(walk.tensor(x, span).shape)
 
 
-def _size(walk: Interpreter, span: Span, x: Any, dim: int | None = None) -> Any:
+def _size(walk: Walk, span: Span, x: Any, dim: int | None = None) -> Any:
     shape = walk.tensor(x, span).shape
     if dim is None:
         return shape
@@ -31,11 +38,11 @@ def _size(walk: Interpreter, span: Span, x: Any, dim: int | None = None) -> Any:
     return shape[dim]
 
 
-def _ndim(walk: Interpreter, span: Span, x: Any) -> int:
+def _ndim(walk: Walk, span: Span, x: Any) -> int:
     return len(walk.tensor(x, span).shape)
 
 
-def _len(walk: Interpreter, span: Span, x: Any) -> int:
+def _len(walk: Walk, span: Span, x: Any) -> int:
     if isinstance(x, Node):
         if not x.shape:
             raise Diagnostic("type", "a tensor without dimensions has no length")
@@ -45,21 +52,21 @@ def _len(walk: Interpreter, span: Span, x: Any) -> int:
     raise Diagnostic("type", "only a tensor or a list has a length")
 
 
-def _item(walk: Interpreter, span: Span, x: Any) -> Any:
+def _item(walk: Walk, span: Span, x: Any) -> Any:
     node = walk.tensor(x, span)
     if numel(node.shape) != 1:
         raise Diagnostic("type", f"item needs one element, and this has {numel(node.shape)}")
     return walk.decide(node, span)
 
 
-def _int(walk: Interpreter, span: Span, x: Any) -> int:
+def _int(walk: Walk, span: Span, x: Any) -> int:
     value = x if is_number(x) else _item(walk, span, x)
     if isinstance(value, float) and not math.isfinite(value):
         raise Diagnostic("value", f"int: {value} has no whole number")
     return int(value)
 
 
-def _float(walk: Interpreter, span: Span, x: Any) -> Any:
+def _float(walk: Walk, span: Span, x: Any) -> Any:
     """``float('-inf')``, as attention masks are written; of a tensor it is the cast."""
     if not isinstance(x, str | int | float):
         return walk.call("float", [x], {}, span)
@@ -70,7 +77,7 @@ def _float(walk: Interpreter, span: Span, x: Any) -> Any:
 
 
 def _linalg_norm(
-    walk: Interpreter,
+    walk: Walk,
     span: Span,
     x: Any,
     ord: Any = None,
