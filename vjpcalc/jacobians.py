@@ -22,6 +22,7 @@ from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean,
 from vjpcalc.job.autograd import backward_fault, forward
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import Forward
+from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 from vjpcalc.tensors.json import encode_number, to_record
 
@@ -138,6 +139,7 @@ def jacobians(
 # ---- the three ways ----------------------------------------------------------------------------------------
 
 
+@stage("matrices")
 def matrices(run: Forward, way: str, progress: Progress | None = None) -> Mapping[str, Matrix]:
     """The Jacobian of each leaf, made in one of WAYS. Raises Diagnostic."""
     require_explicit(run)

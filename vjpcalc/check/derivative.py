@@ -18,6 +18,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to dif
 
 from vjpcalc.check.replay import EPS, BranchFlip, Replay
 from vjpcalc.language.trace import Decision
+from vjpcalc.stages import stage
 
 FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
 LEVELS = 14  # halvings of it at the most: down to 4e-6
@@ -86,6 +87,7 @@ def _combine(exact: Derivative, sided: Sided) -> Sided:
     return replace(sided, value=exact.value, error=exact.error, method=exact.method, kink=~smooth)
 
 
+@stage("differences")
 def differences(replay: Replay, direction: np.ndarray) -> Sided:
     """J·direction by extrapolated differences: central, and from each side.
 

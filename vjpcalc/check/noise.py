@@ -21,12 +21,14 @@ from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.autograd import backward, cotangents, forward
 from vjpcalc.job.result import VJP
 from vjpcalc.language.trace import Trace
+from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
 SPREAD_FACTOR = 10.0  # a few runs see less than the whole spread, and torch's formula may lose more than ours
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
 
+@stage("noise")
 def spread(result: Callable[[Noise], np.ndarray | None]) -> np.ndarray:
     """The width of the range that a result takes over the runs; inf where none gives one (but None)."""
     values = [value for value in map(result, noises()) if value is not None]

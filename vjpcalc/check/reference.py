@@ -12,9 +12,11 @@ from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.job.result import Forward
 from vjpcalc.language.trace import Trace
+from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
 
+@stage("reference run")
 def reference_trace(run: Forward) -> tuple[Trace | None, str | None]:
     """The reference engine's own run of the program on the same inputs, or None and why there is none."""
     job = run.job

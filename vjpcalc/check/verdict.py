@@ -35,6 +35,7 @@ from vjpcalc.check.witness import PROBES, Witness, witness
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Check, LeafCheck
 from vjpcalc.language.trace import Applied, Trace
 from vjpcalc.limits import DEFAULT_LIMIT, require_method
+from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
 DOUBT = 1e-7  # relative error estimate of the differences beyond which they cannot judge …
@@ -42,6 +43,7 @@ BEYOND = 10.0  # … unless the gradient is this many times their error away
 FAR = 100.0  # times what rounding explains: wrong, though differences are too coarse to see it
 
 
+@stage("check")
 def check(
     vjp: VJP,
     method: str = "auto",
@@ -80,6 +82,7 @@ def check(
     return replace(vjp, check=Check(status, method, "torch" if method == "forward" else "numexpr", leaves))
 
 
+@stage("judge")
 def judge(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> LeafCheck:
     """The verdict on one leaf; ``trace`` is the reference engine's."""
     jacobian = witness.jacobian

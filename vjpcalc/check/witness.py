@@ -14,6 +14,7 @@ from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_name
 from vjpcalc.job.result import Forward
 from vjpcalc.language.trace import Trace
+from vjpcalc.stages import stage
 
 PROBES = 8  # random directions of a probe
 
@@ -62,6 +63,7 @@ class Witness:
         return f"{leaf} along random direction {k + 1}" if index is None else element_name(leaf, index)
 
 
+@stage("witness")
 def witness(
     run: Forward,
     trace: Trace,

@@ -25,6 +25,7 @@ from vjpcalc.cli.streams import given_command
 from vjpcalc.cli.vjp import vjp
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
 from vjpcalc.report.shell import quoted
+from vjpcalc.stages import measured, table
 
 app = typer.Typer(
     name="vjpcalc",
@@ -72,8 +73,17 @@ app.command("completion", rich_help_panel="Commands")(completion)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status; raises nothing."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
     given_command.set(given)
+    if "--debug" not in given:
+        return _guarded(given, debug=False)
+    with measured() as times:
+        try:
+            return _guarded(given, debug=True)
+        finally:
+            print(table(times), file=sys.stderr)
+
+
+def _guarded(given: list[str], *, debug: bool) -> int:
     try:
         return _run(given)
     except Diagnostic as diagnostic:

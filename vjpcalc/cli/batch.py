@@ -38,7 +38,9 @@ def batch(
     resume: Annotated[bool, output_option("--resume", help="Go on where the file of -o ends.")] = False,
     no_color: Annotated[bool, output_option("--no-color", help="No colour.")] = False,
     quiet: Annotated[bool, output_option("--quiet", "-q", help="No progress, no summary.")] = False,
-    debug: Annotated[bool, output_option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, output_option("--debug", help="Show the stages' times, and an error's traceback.")
+    ] = False,
 ) -> int:
     """Run many jobs: JSON Lines in, one record a line out, in order; a bad line costs no other."""
     from vjpcalc.batch import job as batches

@@ -15,6 +15,7 @@ import typer
 
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, Limits, require_method
+from vjpcalc.stages import stage
 
 if TYPE_CHECKING:
     from vjpcalc.job.job import Job
@@ -97,7 +98,9 @@ class ReportOptions:
     html: Annotated[str | None, output_option(metavar="FILE", help="Save the report as a page.")] = None
     no_color: Annotated[bool, output_option("--no-color", help="No colour.")] = False
     quiet: Annotated[bool, output_option("--quiet", "-q", help="No report.")] = False
-    debug: Annotated[bool, output_option("--debug", help="Show the traceback of an error.")] = False
+    debug: Annotated[
+        bool, output_option("--debug", help="Show the stages' times, and an error's traceback.")
+    ] = False
 
 
 def takes(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -159,11 +162,12 @@ def read_job(options: JobOptions, *, seeded: bool = True) -> Job:
     from vjpcalc import operators  # noqa: F401 (fills the operator table)
     from vjpcalc.language.syntax import parse
 
-    program = parse(*read_expression(options.expression))
-
-    from vjpcalc.job.arguments import Reader
-    from vjpcalc.job.job import make_job, parse_dtype
-    from vjpcalc.job.use import load
+    with stage("parse"):
+        program = parse(*read_expression(options.expression))
+    with stage("import torch"):
+        from vjpcalc.job.arguments import Reader
+        from vjpcalc.job.job import make_job, parse_dtype
+        from vjpcalc.job.use import load
 
     dtype = parse_dtype(options.dtype)
     limits = Limits(options.max_steps, options.max_elements)
@@ -171,9 +175,11 @@ def read_job(options: JobOptions, *, seeded: bool = True) -> Job:
     outputs = tuple(options.output or ()) or (program.output,)
     stdin = None if options.expression == "-" else sys.stdin
     reader = Reader(stdin, options.random_seed, limits, dtype)
+    with stage("inputs"):
+        inputs = reader.inputs(options.inputs or ())
     return make_job(
         program,
-        reader.inputs(options.inputs or ()),
+        inputs,
         seed=reader.seeds(options.seed or (), outputs) if seeded else None,
         wrt=None if options.wrt is None else list(filter(None, map(str.strip, options.wrt.split(",")))),
         outputs=outputs,

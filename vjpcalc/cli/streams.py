@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vjpcalc.cli.options import ReportOptions
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, did_you_mean
 from vjpcalc.report.shell import quoted
+from vjpcalc.stages import stage
 
 if TYPE_CHECKING:
     from vjpcalc.job.job import Job
@@ -55,6 +56,7 @@ def check_pictures(options: ReportOptions) -> None:
             check_place(path)
 
 
+@stage("report")
 def emit(
     options: ReportOptions,
     document: Callable[[], Any],

@@ -35,6 +35,7 @@ from vjpcalc.language.naming import is_called, names_of
 from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in, with_values
 from vjpcalc.limits import DEFAULT_LIMIT
 from vjpcalc.operators.row import numel
+from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 from vjpcalc.tensors.json import encode_number, to_record
 
@@ -153,6 +154,7 @@ class Explanation:
         return document
 
 
+@stage("walk")
 def explain(vjp: VJP, *, arithmetic: bool = False, limit: int = DEFAULT_LIMIT) -> Explanation:
     """Walk backward through a job that was computed, and judge every step.
 

@@ -14,9 +14,11 @@ from vjpcalc.job.result import VJP, Forward
 from vjpcalc.job.seeds import match_seeds
 from vjpcalc.language.interpret import fault_of
 from vjpcalc.language.trace import ancestors
+from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import dtype_of
 
 
+@stage("forward")
 def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
     """Run the program of a job, with a fresh set of leaves. Raises Diagnostic."""
     engine = engine or TorchEngine(job.dtype, job.random_seed)
@@ -45,6 +47,7 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
     return Forward(job, trace, leaves)
 
 
+@stage("backward")
 def backward(
     run: Forward, seeds: Mapping[str, Sequence[torch.Tensor]]
 ) -> tuple[dict[str, torch.Tensor], int]:
