@@ -191,7 +191,7 @@ BAD = {
     "an unknown way": (("--by", "forwards"), 2, "unknown way 'forwards'; did you mean 'forward'?"),
     "no way": (("--by", ","), 2, "a way is missing"),
     "too large": (("--max-elements", "8"), 3, "the Jacobian of x has 3 × 3 entries; the limit is 8"),
-    "an unknown ending": (("-o", "J.xyz"), 4, "has the ending '.xyz'"),
+    "an unknown ending": (("-o", "J.xyz"), 2, "has the ending '.xyz'"),
 }
 
 

@@ -49,7 +49,7 @@ def message(path, key=None):
 def write_message(path, written):
     with pytest.raises(Diagnostic) as caught:
         formats.write(path, written)
-    assert caught.value.status == ExitStatus.INPUT
+    assert caught.value.status == ExitStatus.USAGE
     return caught.value.message
 
 

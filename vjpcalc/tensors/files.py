@@ -83,14 +83,14 @@ def read(path: str | os.PathLike[str], key: str | None = None) -> Loaded:
         ) from error
 
 
-def format_of(path: str | os.PathLike[str]) -> Format:
-    """The format of a file by its name's ending. Raises Diagnostic (input) where there is none."""
+def format_of(path: str | os.PathLike[str], kind: str = "input") -> Format:
+    """The format of a file by its name's ending. Raises Diagnostic of ``kind`` where there is none."""
     ending = _ending(Path(path))
     if ending in BY_ENDING:
         return BY_ENDING[ending]
     said = f"'{path}' has the ending '{ending}', which is unknown" if ending else f"'{path}' has no ending"
     raise Diagnostic(
-        "input",
+        kind,
         said + did_you_mean(ending, BY_ENDING),
         hint="the ending says what is in a file: " + " ".join(BY_ENDING),
     )
@@ -414,13 +414,13 @@ def _table_writer(delimiter: str) -> Callable[[IO[bytes], Arrays], None]:
 def table_text(name: str, array: Any, delimiter: str) -> str:
     """An array of at most two dimensions as lines of numbers, one line a row; a 1-D array is a column.
 
-    Raises Diagnostic (input) where it has more dimensions, or no element.
+    Raises Diagnostic (usage) where it has more dimensions, or no element.
     """
     values = to_numpy(array)
     if values.ndim > 2 or values.size == 0:
         what = "at most two dimensions" if values.ndim > 2 else "no empty tensor"
         raise Diagnostic(
-            "input",
+            "usage",
             f"a table holds {what}, and '{name}' has the shape {tuple(values.shape)}",
             hint="use .npy, .npz, .pt, .safetensors or .json",
         )
@@ -450,26 +450,26 @@ BY_ENDING = {ending: form for form in FORMATS for ending in form.endings}
 def check_target(path: str | os.PathLike[str], names: Sequence[str] = ()) -> Format:
     """The format in which arrays called ``names`` can be written to ``path``.
 
-    Worth calling before a long computation. Raises Diagnostic (input) for an unknown ending, a folder that is
+    Worth calling before a long computation. Raises Diagnostic (usage) for an unknown ending, a folder that is
     not there, a file that is write-protected, and several arrays for a format that holds one.
     """
     path = Path(path)
     if path.is_dir():
         raise Diagnostic(
-            "input", f"'{path}' is a folder", hint=f"name a file in it: {path / 'gradients.npz'}"
+            "usage", f"'{path}' is a folder", hint=f"name a file in it: {path / 'gradients.npz'}"
         )
-    form = format_of(path)
+    form = format_of(path, "usage")
     if not form.keyed and len(names) > 1:
         several = " ".join(ending for ending, other in BY_ENDING.items() if other.keyed)
         raise Diagnostic(
-            "input",
+            "usage",
             f"a {_ending(path)} file holds one array, and there are {len(names)}: {', '.join(names)}",
             hint=f"several go into {several}; --wrt {names[0]} leaves one",
         )
     if not path.parent.is_dir():
-        raise Diagnostic("input", f"'{path}' cannot be written: there is no folder '{path.parent}'")
+        raise Diagnostic("usage", f"'{path}' cannot be written: there is no folder '{path.parent}'")
     if path.exists() and not os.access(path, os.W_OK):
-        raise Diagnostic("input", f"'{path}' cannot be written: it is write-protected")
+        raise Diagnostic("usage", f"'{path}' cannot be written: it is write-protected")
     return form
 
 
@@ -478,7 +478,7 @@ def write(path: str | os.PathLike[str], arrays: Arrays) -> None:
 
     The file that was there stays untouched until the new one is complete on the disk. A symbolic link stays,
     its target is replaced; a pipe or device is written to. Numbers read back exactly; bfloat16 becomes
-    float32 where the format has none. Raises Diagnostic (input).
+    float32 where the format has none. Raises Diagnostic (usage).
     """
     form = check_target(path, list(arrays))
     try:
@@ -491,7 +491,7 @@ def write(path: str | os.PathLike[str], arrays: Arrays) -> None:
             with replacing(os.path.realpath(path)) as stream:
                 form.write(stream, arrays)
     except OSError as error:
-        raise Diagnostic("input", f"'{path}' cannot be written: {_reason(error)}") from None
+        raise Diagnostic("usage", f"'{path}' cannot be written: {_reason(error)}") from None
 
 
 def check_place(path: str | os.PathLike[str]) -> Path:
