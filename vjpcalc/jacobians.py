@@ -16,7 +16,7 @@ import torch  # noqa: TID253
 
 from vjpcalc.check.derivative import jacobian
 from vjpcalc.check.verdict import as_float64, forward_jacobian, required_reference
-from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
+from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, unknown
 from vjpcalc.explain.walk import element_names
 from vjpcalc.job.autograd import VJP, Job, backward_fault, forward, require_explicit
 
@@ -84,11 +84,7 @@ def parse_ways(text: str) -> tuple[str, ...]:
     ways = tuple(dict.fromkeys(way.strip() for way in text.split(",") if way.strip()))
     for way in ways:
         if way not in WAYS:
-            raise Diagnostic(
-                "usage",
-                f"--by: unknown way '{way}'" + did_you_mean(way, WAYS),
-                hint="one or more of " + ", ".join(WAYS),
-            )
+            raise unknown("usage", f"--by: unknown way '{way}'", way, WAYS)
     if not ways:
         raise Diagnostic("usage", "--by: a way is missing", hint="one or more of " + ", ".join(WAYS))
     return ways

@@ -34,7 +34,7 @@ from vjpcalc.check.derivative import (
     relative_scale,
 )
 from vjpcalc.check.replay import EPS, Replay
-from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.diagnostics import Diagnostic, element_name
 from vjpcalc.engines.noise import noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
@@ -525,7 +525,7 @@ class _Elements:
         index = self.index(k)
         if index is None:
             return f"{self.leaf} along random direction {k + 1}"
-        return f"{self.leaf}[{', '.join(map(str, index))}]" if index else self.leaf
+        return element_name(self.leaf, index)
 
 
 def _relative(error: float, scale: float) -> float:
@@ -693,7 +693,7 @@ def _non_finite(
         bad = ~torch.isfinite(tensor)
         if bad.any():
             index = tuple(int(i) for i in bad.nonzero()[0])
-            place = f"[{', '.join(map(str, index))}]" if index else ""
+            place = element_name("", index)
             made = first_non_finite(vjp.trace)
             return f"the output {output}{place} is {_said(tensor[index])}" + (
                 f": {made}" if made else ""
@@ -701,7 +701,7 @@ def _non_finite(
     bad_gradient = ~torch.isfinite(vjp.gradients[name])
     if bad_gradient.any():
         index = tuple(int(i) for i in bad_gradient.nonzero()[0])
-        place = f"{name}[{', '.join(map(str, index))}]" if index else name
+        place = element_name(name, index)
         made = first_non_finite(vjp.trace) or non_finite_backward(vjp)
         value = _said(vjp.gradients[name][index])
         return f"{place}: the gradient is {value}" + (f": {made}" if made else ""), index

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, unknown
 from vjpcalc.operators.row import REQUIRED, Operator, Parameter
 
 
@@ -44,11 +44,7 @@ def load(text: str) -> Operator:
         functions = [
             key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
         ]
-        raise Diagnostic(
-            "usage",
-            f"--use: '{file}' has no function '{name}'" + did_you_mean(name, functions),
-            hint=("it has " + ", ".join(functions)) if functions else None,
-        )
+        raise unknown("usage", f"--use: '{file}' has no function '{name}'", name, functions)
     return operator(name, found)
 
 
