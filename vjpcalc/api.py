@@ -13,14 +13,13 @@ from vjpcalc import operators  # noqa: F401 (fills the operator table)
 from vjpcalc.check.derivative import jacobian as _jacobian
 from vjpcalc.check.verdict import check as _check
 from vjpcalc.check.verdict import required_reference
-from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.diagnostics import Diagnostic, reason, unknown
 from vjpcalc.job.autograd import VJP, Job, compute, forward, require_explicit
 from vjpcalc.language.syntax import Program, parse
 from vjpcalc.limits import DEFAULT_LIMIT, Limits
 from vjpcalc.operators.row import Operator
-from vjpcalc.tensors import dtypes
-from vjpcalc.tensors import json as encode
-from vjpcalc.tensors.dtypes import Loaded
+from vjpcalc.tensors.dtypes import FLOATS, Loaded, canonical, dtype_name
+from vjpcalc.tensors.json import from_json, from_list, is_record
 
 Use = Mapping[str, Operator | Callable[..., torch.Tensor]]
 
@@ -105,7 +104,7 @@ def make_job(
     names = outputs or (program.output,)
     if seed is None:
         given: Mapping[str, Any] = {}
-    elif isinstance(seed, Mapping) and not encode.is_record(seed):
+    elif isinstance(seed, Mapping) and not is_record(seed):
         given = seed
     elif len(names) == 1:
         given = {names[0]: seed}
@@ -157,17 +156,10 @@ def checked_name(name: str) -> str:
 
 def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
     """A floating-point torch dtype by name or alias (default float64). Raises Diagnostic (usage)."""
-    try:
-        name = "float64" if dtype is None else dtypes.canonical(str(dtype))
-    except Diagnostic as diagnostic:
-        raise Diagnostic("usage", diagnostic.message, hint=diagnostic.hint) from None
-    if name not in dtypes.FLOATS:
-        raise Diagnostic(
-            "usage", f"'{name}' is no floating-point dtype", hint="it is one of " + ", ".join(dtypes.FLOATS)
-        )
-    found = getattr(torch, name)
-    assert isinstance(found, torch.dtype)
-    return found
+    name = "float64" if dtype is None else canonical(str(dtype), "usage")
+    if name not in FLOATS:
+        raise unknown("usage", f"'{name}' is no floating-point dtype", name, FLOATS)
+    return getattr(torch, name)
 
 
 def as_tensor(value: Any, dtype: torch.dtype, what: str, kind: str = "input") -> torch.Tensor:
@@ -176,7 +168,7 @@ def as_tensor(value: Any, dtype: torch.dtype, what: str, kind: str = "input") ->
     It may share memory with the array. Raises Diagnostic of ``kind``, which calls the value ``what``.
     """
     try:
-        return _loaded(value).tensor(str(dtype).removeprefix("torch."))
+        return _loaded(value).tensor(dtype_name(dtype))
     except Diagnostic as diagnostic:
         raise Diagnostic(kind, f"{what}: {diagnostic.message}", hint=diagnostic.hint) from None
 
@@ -186,30 +178,17 @@ def _loaded(value: Any) -> Loaded:
 
     if isinstance(value, Loaded):
         return value
-    if isinstance(value, torch.Tensor):
-        return _from_torch(value)
     if isinstance(value, Mapping):
-        return encode.from_json(dict(value))
+        return from_json(dict(value))
     if hasattr(value, "__array__"):
         try:
-            array = dtypes.normal(np.asarray(value))
+            return Loaded.of(value if isinstance(value, torch.Tensor) else np.asarray(value))
         except (TypeError, ValueError, RuntimeError) as error:
-            raise Diagnostic("input", f"not an array: {str(error).splitlines()[0]}") from None
-        return Loaded(array, dtypes.dtype_of(array))
+            raise Diagnostic("input", f"not an array: {reason(error)}") from None
     try:
-        return Loaded(encode.from_list(value))
+        return Loaded(from_list(value))
     except (RuntimeError, TypeError):  # NumPy does not take tensors that require a gradient apart
-        return Loaded(encode.from_list(_plain(value)))
-
-
-def _from_torch(tensor: torch.Tensor) -> Loaded:
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-        what = "complex" if tensor.is_complex() else "quantized" if tensor.is_quantized else "sparse"
-        raise Diagnostic("input", f"{what} tensors are not supported")
-    name = dtypes.dtype_of(tensor)
-    if name not in dtypes.DTYPES:
-        raise Diagnostic("input", f"dtype {name} is not one of {' '.join(dtypes.DTYPES)}")
-    return Loaded(tensor.detach().cpu().resolve_neg(), name)
+        return Loaded(from_list(_plain(value)))
 
 
 def _plain(value: Any) -> Any:

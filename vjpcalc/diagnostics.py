@@ -168,9 +168,3 @@ def count(number: int, noun: str) -> str:
 def element_name(name: str, index: Sequence[Any]) -> str:
     """``x[0, 1]``; the name alone for ``()``, the only index of a tensor without dimensions."""
     return f"{name}[{', '.join(map(str, index))}]" if index else name
-
-
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """``; did you mean 'sin'?``, or nothing."""
-    close = nearest(word, candidates)
-    return f"; did you mean '{close}'?" if close else ""

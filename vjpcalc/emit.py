@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a job to write down)
 
 from vjpcalc.check.verdict import required_reference
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, unknown
 from vjpcalc.explain.walk import names_of
-from vjpcalc.job.autograd import VJP, ancestors, dtype_name, match_seeds
+from vjpcalc.job.autograd import VJP, ancestors, match_seeds
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.operators.row import Call, Operator, numel
+from vjpcalc.tensors.dtypes import dtype_of
 
 MOST = 10_000  # elements that are written into a script
 LONGEST = 70  # characters of what is written where it is used
@@ -87,9 +88,7 @@ def require_target(target: str) -> None:
     """Raise Diagnostic (usage) where no script can be written for ``target``."""
     known = ("torch", "jax")
     if target not in known:
-        raise Diagnostic(
-            "usage", f"--emit: unknown '{target}'" + did_you_mean(target, known), hint="it is torch or jax"
-        )
+        raise unknown("usage", f"--emit: unknown '{target}'", target, known)
 
 
 def torch_script(vjp: VJP) -> str:
@@ -361,7 +360,7 @@ def _torch_constant(node: Node) -> str:
 
 def _torch_tensor(value: Any, what: str, more: str = "") -> str:
     _check_size(value, what)
-    return f"torch.tensor({literal(value.tolist())}, dtype=torch.{dtype_name(value)}{more})"
+    return f"torch.tensor({literal(value.tolist())}, dtype=torch.{dtype_of(value)}{more})"
 
 
 # ---- JAX ---------------------------------------------------------------------------------------------------
@@ -405,7 +404,7 @@ def _jax_constant(node: Node) -> str:
 def _jax_input(value: Any, what: str) -> str:
     """A torch tensor; of bfloat16 too, which NumPy lacks."""
     exact = value.detach().double() if value.is_floating_point() else value
-    return _jax_array(exact.numpy(), what, dtype_name(value))
+    return _jax_array(exact.numpy(), what, dtype_of(value))
 
 
 def _jax_array(value: Any, what: str, dtype: str) -> str:

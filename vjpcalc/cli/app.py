@@ -23,7 +23,7 @@ from vjpcalc.cli.ops import ops
 from vjpcalc.cli.schema import schema
 from vjpcalc.cli.streams import given_command
 from vjpcalc.cli.vjp import vjp
-from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
+from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest, reason
 from vjpcalc.report.shell import quoted
 
 app = typer.Typer(
@@ -89,8 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # files have their own messages: this is standard output
         if debug:
             raise
-        reason = (error.strerror or str(error)).lower()
-        print(f"error: standard output cannot be written: {reason}", file=sys.stderr)
+        print(f"error: standard output cannot be written: {reason(error)}", file=sys.stderr)
         return ExitStatus.INTERNAL
     except Exception as error:
         if debug:
@@ -200,7 +199,7 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
     if any(word in ("--json", "--format=json", "--format=jsonl") for word in given) or _follows(
         given, "--format", "json"
     ):
-        from vjpcalc.report.json import dumps
+        from vjpcalc.tensors.json import dumps
 
         sys.stdout.write(dumps(diagnostic.to_dict()) + "\n")
         sys.stdout.flush()

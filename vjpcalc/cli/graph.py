@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vjpcalc.cli.options import JobOptions, ReportOptions, make_job, output_option, takes
 from vjpcalc.cli.streams import check_report, emit
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, unknown
 
 if TYPE_CHECKING:
     from vjpcalc.report.graph import Graph
@@ -37,9 +37,11 @@ def graph(
 
     found = drawing.Graph.of(forward(made).trace)
     if out is not None and ending is not None:
-        from vjpcalc.tensors.files import save
+        from vjpcalc.writing import whole_file
 
-        save(out, _file(found, ending))
+        content = _file(found, ending)
+        with whole_file(out) as stream:
+            stream.write(content)
         return 0
     emit(
         report,
@@ -54,15 +56,14 @@ def _ending(path: str) -> str:
     """The ending of a file that can be drawn. Raises Diagnostic before anything is computed."""
     import shutil
 
-    from vjpcalc.tensors.files import check_place
+    from vjpcalc.writing import require_writable
 
-    ending = os.path.splitext(check_place(path))[1].lower()
+    require_writable(path)
+    ending = os.path.splitext(path)[1].lower()
     if ending not in (*DRAWN, *ENDINGS):
-        raise Diagnostic(
-            "usage",
-            f"'{path}' is no drawing that is known" + did_you_mean(ending, (*DRAWN, *ENDINGS)),
-            hint="the ending says what it is: " + " ".join((*DRAWN, *ENDINGS)),
-        )
+        known = (*DRAWN, *ENDINGS)
+        hint = "the ending says what it is: " + " ".join(known)
+        raise unknown("usage", f"'{path}' is no drawing that is known", ending, known, hint)
     if ending in DRAWN and shutil.which("dot") is None:
         raise Diagnostic(
             "usage",
@@ -75,7 +76,7 @@ def _ending(path: str) -> str:
 def _file(found: Graph, ending: str) -> bytes:
     """The contents of a file with that ending."""
     from vjpcalc.report import graph as drawing
-    from vjpcalc.report.json import pretty
+    from vjpcalc.tensors.json import pretty
 
     makers: dict[str, Callable[[Graph], Any]] = {"dot": drawing.dot, "mermaid": drawing.mermaid}
     if ending == ".json":

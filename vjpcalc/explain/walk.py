@@ -31,7 +31,7 @@ from vjpcalc.check.verdict import (
     required_reference,
     smallest,
 )
-from vjpcalc.diagnostics import Diagnostic, Source, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, Source, element_name, listed, unknown
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.explain.rules import has_rule, run_rule
@@ -49,6 +49,7 @@ from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.limits import DEFAULT_LIMIT, Limits
 from vjpcalc.operators.row import Operator, numel
+from vjpcalc.tensors.dtypes import dtype_of
 
 ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
 NOISE_RUNS = 4  # of a rule, every number in it moved by one unit in the last place
@@ -257,11 +258,8 @@ def require_node(trace: Trace, name: str) -> None:
     reached = ancestors(list(trace.outputs.values()), through=lambda node: node.value.requires_grad)
     passed = dict.fromkeys(names[node.index] for node in trace.nodes if node in reached)
     if not any(is_called(other, name) for other in passed):
-        raise Diagnostic(
-            "usage",
-            f"--node: the walk passes no node '{name}'" + did_you_mean(name, passed),
-            hint="its nodes are " + ", ".join(list(passed)[:20]) + (", …" if len(passed) > 20 else ""),
-        )
+        hint = f"its nodes are {listed(passed)}"
+        raise unknown("usage", f"--node: the walk passes no node '{name}'", name, passed, hint)
 
 
 def _constant_name(node: Node, trace: Trace) -> str:
@@ -319,7 +317,7 @@ def node_record(node: Node, trace: Trace, names: Mapping[int, str]) -> dict[str,
         "expression": expression_of(node, trace, names),
         "inputs": [names[source.index] for source in node.inputs],
         "shape": list(node.shape),
-        "dtype": str(node.value.dtype).removeprefix("torch."),
+        "dtype": dtype_of(node.value),
         "requires_grad": bool(node.value.requires_grad),
         "grad_fn": list(torch_nodes(node, trace)),
         "iterations": list(node.iterations),
@@ -543,7 +541,7 @@ def _verdict(
         return PASSED, largest, None
     ratio = np.where(wrong, np.where(finite, error / np.where(tolerance > 0, tolerance, 1.0), np.inf), -1.0)
     worst = np.unravel_index(int(np.argmax(ratio)), theirs.shape)
-    place = f"[{', '.join(map(str, worst))}]" if worst else ""
+    place = element_name("", worst)
     status = FAILED if np.isfinite(ours[worst]) else INCONCLUSIVE
     return (
         status,
@@ -649,9 +647,7 @@ def names_in(rule: str) -> list[tuple[int, int, str]]:
 
 def element_names(name: str, shape: Sequence[int]) -> list[str]:
     """``out[0, 0]``, ``out[0, 1]``, … in row-major order; the name alone for a tensor without dimensions."""
-    if not shape:
-        return [name]
-    return [f"{name}[{', '.join(map(str, index))}]" for index in np.ndindex(*shape)]
+    return [element_name(name, index) for index in np.ndindex(*shape)]
 
 
 def _arithmetic(vjp: VJP) -> Iterator[Arithmetic]:

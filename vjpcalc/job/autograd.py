@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 (imported only once there is something to compute)
 
-from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean
+from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, reason, unknown
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.language.engine import Engine
 from vjpcalc.language.interpret import fault_of, run
@@ -17,7 +17,7 @@ from vjpcalc.language.syntax import Program
 from vjpcalc.language.trace import Node, Trace
 from vjpcalc.limits import Limits
 from vjpcalc.operators.row import Operator
-from vjpcalc.tensors.dtypes import check_fits
+from vjpcalc.tensors.dtypes import check_fits, dtype_name, dtype_of
 
 if TYPE_CHECKING:
     from vjpcalc.check.verdict import Check
@@ -62,11 +62,9 @@ class Job:
             raise Diagnostic("input", "--wrt names no leaf", hint="leave it out, or name inputs: --wrt a,b")
         for name in self.wrt:
             if name not in self.inputs:
-                raise Diagnostic(
-                    "input", f"--wrt: there is no input '{name}'" + did_you_mean(name, self.inputs)
-                )
+                raise unknown("input", f"--wrt: there is no input '{name}'", name, self.inputs)
             if not self.inputs[name].is_floating_point():
-                dtype = dtype_name(self.inputs[name])
+                dtype = dtype_of(self.inputs[name])
                 raise Diagnostic(
                     "input",
                     f"'{name}' cannot be a leaf: it is {dtype}, and only floating-point ones have gradients",
@@ -136,7 +134,7 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
             kind = (
                 "a mask (bool)"
                 if node.value.dtype == torch.bool
-                else f"whole numbers ({dtype_name(node.value)})"
+                else f"whole numbers ({dtype_of(node.value)})"
             )
             raise Diagnostic(
                 "type",
@@ -202,8 +200,7 @@ def backward_fault(job: Job, error: Exception) -> Exception:
             return fault_of(frame.f_code.co_qualname.rpartition("<locals>.")[2], error)
     if not isinstance(error, RuntimeError | NotImplementedError | TypeError | ValueError) and not job.use:
         return error
-    said = str(error).strip().split("\n")[0]
-    return Diagnostic("value", "backward() failed", hint=said or type(error).__name__)
+    return Diagnostic("value", "backward() failed", hint=reason(error))
 
 
 def compute(job: Job) -> VJP:
@@ -237,11 +234,11 @@ def _notes(job: Job, run: Forward, calls: int) -> list[str]:
             notes.append(f"{name}: the gradient is zero: {why}")
     if job.wrt is None:
         constants = [name for name in job.inputs if name not in run.leaves]
-        notes += [f"{name}: a constant, since it is {dtype_name(job.inputs[name])}" for name in constants]
+        notes += [f"{name}: a constant, since it is {dtype_of(job.inputs[name])}" for name in constants]
     for name, seeds in job.seeds.items():
-        made = dtype_name(run.trace.outputs[name].value)
+        made = dtype_of(run.trace.outputs[name].value)
         whole = [seed for seed in seeds if not seed.is_floating_point()]
-        notes += [f"the seed of {name} was {dtype_name(seed)} and is now {made}" for seed in whole]
+        notes += [f"the seed of {name} was {dtype_of(seed)} and is now {made}" for seed in whole]
     if calls > 1:
         notes.append(f"{calls} backward calls: their gradients accumulate")
     return notes
@@ -269,11 +266,7 @@ def match_seeds(job: Job, outputs: Mapping[str, Node]) -> dict[str, list[torch.T
     """
     for name in job.seeds:
         if name not in outputs:
-            raise Diagnostic(
-                "seed",
-                f"--seed {name}=…: there is no output '{name}'" + did_you_mean(name, outputs),
-                hint="the outputs are " + ", ".join(outputs),
-            )
+            raise unknown("seed", f"--seed {name}=…: there is no output '{name}'", name, outputs)
     several = len(outputs) > 1
     matched = {}
     for name, node in outputs.items():
@@ -293,7 +286,7 @@ def match_seeds(job: Job, outputs: Mapping[str, Node]) -> dict[str, list[torch.T
 def _cast(seed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A seed in its output's dtype. Raises Diagnostic (seed) where a number is too large for it."""
     try:
-        check_fits(seed, str(dtype).removeprefix("torch."))
+        check_fits(seed, dtype_name(dtype))
     except Diagnostic as diagnostic:
         raise Diagnostic("seed", f"the seed does not fit its output: {diagnostic.message}") from None
     return seed.detach().to(dtype)
@@ -349,11 +342,3 @@ def _misshapen_seed(name: str, shape: tuple[int, ...], seed: torch.Tensor, sever
         f"{how[0].upper()}{how[1:]}.",
         arguments=_argument(name, value, several),
     )
-
-
-# ---- dtypes ------------------------------------------------------------------------------------------------
-
-
-def dtype_name(tensor: torch.Tensor) -> str:
-    """``float64`` for torch.float64."""
-    return str(tensor.dtype).removeprefix("torch.")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, Span
+from vjpcalc.diagnostics import Diagnostic, Source, Span, element_name
 from vjpcalc.tensors.dtypes import Loaded, canonical, check_fits, dtype_of, to_numpy, to_torch
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ def dumps(document: Any) -> str:
     if text.isascii() or text.encode(errors="ignore").decode() == text:
         return text
     return json.dumps(document, allow_nan=False)  # half of a surrogate pair: no UTF-8 has it
+
+
+def pretty(document: Any, indent: int = 0) -> str:
+    """Strict JSON text for people as well: a key a line, but every tensor and every list on one line."""
+    if not isinstance(document, dict) or not document or "dtype" in document:
+        return dumps(document)
+    margin = " " * (indent + 2)
+    items = [f"{margin}{dumps(key)}: {pretty(value, indent + 2)}" for key, value in document.items()]
+    return "{\n" + ",\n".join(items) + "\n" + " " * indent + "}"
 
 
 def to_record(array: Any) -> dict[str, Any]:
@@ -203,17 +212,17 @@ def from_list(value: Any) -> np.ndarray:
 
     Raises Diagnostic (input) for a ragged list and for what is no number.
     """
-    found = _array(value)
-    if isinstance(found, Fault):
-        place = f" at [{', '.join(map(str, found.path))}]" if found.path else ""
-        raise Diagnostic("input", found.message + place, hint=found.hint)
-    return found
+    array = _array(value)
+    if isinstance(array, Fault):
+        place = f" at {element_name('', array.path)}" if array.path else ""
+        raise Diagnostic("input", array.message + place, hint=array.hint)
+    return array
 
 
 def array_fault(value: Any) -> Fault | None:
     """What keeps nested lists from being a tensor, or None."""
-    found = _array(value)
-    return found if isinstance(found, Fault) else None
+    array = _array(value)
+    return array if isinstance(array, Fault) else None
 
 
 def _array(value: Any) -> np.ndarray | Fault:
