@@ -144,14 +144,14 @@ def _operator(name: str, function: Operator | Callable[..., torch.Tensor]) -> Op
 
 def checked_name(name: str) -> str:
     """An input's name as Python reads it in an expression. Raises Diagnostic (input) where it can be none."""
-    found = unicodedata.normalize("NFKC", name) if isinstance(name, str) else ""
-    if not found.isidentifier() or keyword.iskeyword(found) or found.startswith("__"):
+    normal = unicodedata.normalize("NFKC", name) if isinstance(name, str) else ""
+    if not normal.isidentifier() or keyword.iskeyword(normal) or normal.startswith("__"):
         raise Diagnostic(
             "input",
             f"{name!r} cannot be a name",
             hint="letters, digits and _ make one, it begins with no digit, and it is no word of the language",
         )
-    return found
+    return normal
 
 
 def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype:

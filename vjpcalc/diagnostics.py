@@ -160,6 +160,12 @@ def reason(error: BaseException) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
+def raised(error: BaseException) -> str:
+    """What was raised, in one line: ``ValueError: no such thing``."""
+    name, text = type(error).__name__, str(error).strip().split("\n")[0]
+    return f"{name}: {text}" if text else name
+
+
 def count(number: int, noun: str) -> str:
     """``1 element``, ``3 elements``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import IO, TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, count, unknown
+from vjpcalc.diagnostics import Diagnostic, Source, count, raised, unknown
 from vjpcalc.language.source import clean
 from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS
 from vjpcalc.tensors.json import NONFINITE, dumps, is_record, loads
@@ -107,8 +107,7 @@ def run_line(number: int, line: bytes, settings: Settings) -> Outcome:
     except MemoryError:
         return _error(head, Diagnostic("limit", "the job needs more memory than there is"))
     except Exception as error:  # a bug must not cost the other jobs
-        said = f"internal error: {type(error).__name__}: {error}".split("\n")[0]
-        return _error(head, Diagnostic("internal", said, hint="this is a bug"))
+        return _error(head, Diagnostic("internal", f"internal error: {raised(error)}", hint="this is a bug"))
     return Outcome(number, dumps({**head, **result}), failure_of(result, strict=settings.strict))
 
 

@@ -23,7 +23,7 @@ from vjpcalc.cli.ops import ops
 from vjpcalc.cli.schema import schema
 from vjpcalc.cli.streams import given_command
 from vjpcalc.cli.vjp import vjp
-from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest, reason
+from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest, raised, reason
 from vjpcalc.report.shell import quoted
 
 app = typer.Typer(
@@ -94,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        said = f"{type(error).__name__}: {error}".split("\n")[0]
-        fault = Diagnostic("internal", f"internal error: {said}", hint="this is a bug; --debug shows where")
+        hint = "this is a bug; --debug shows where"
+        fault = Diagnostic("internal", f"internal error: {raised(error)}", hint=hint)
         _report(fault, given)
         return fault.status
 

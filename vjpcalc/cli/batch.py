@@ -55,8 +55,8 @@ def batch(
     )
     shard = batches.Shard.of_environment()
     if out is None and (resume or shard.size > 1):
-        said = "--resume continues a file" if resume else "several processes need a file each"
-        raise Diagnostic("usage", said, hint="name it: -o 'records.{rank}.jsonl'")
+        why = "--resume continues a file" if resume else "several processes need a file each"
+        raise Diagnostic("usage", why, hint="name it: -o 'records.{rank}.jsonl'")
     tally = batches.Tally()
     with open_jobs(jobs) as stream, ExitStack() as stack:
         records = None

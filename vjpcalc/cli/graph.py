@@ -35,19 +35,19 @@ def graph(
     from vjpcalc.job.autograd import forward
     from vjpcalc.report import graph as drawing
 
-    found = drawing.Graph.of(forward(made).trace)
+    drawn = drawing.Graph.of(forward(made).trace)
     if out is not None and ending is not None:
         from vjpcalc.writing import whole_file
 
-        content = _file(found, ending)
+        content = _file(drawn, ending)
         with whole_file(out) as stream:
             stream.write(content)
         return 0
     emit(
         report,
-        lambda: drawing.graph_document(found),
-        lambda width: drawing.graph_report(found),
-        {"dot": lambda: drawing.dot(found), "mermaid": lambda: drawing.mermaid(found)},
+        lambda: drawing.graph_document(drawn),
+        lambda width: drawing.graph_report(drawn),
+        {"dot": lambda: drawing.dot(drawn), "mermaid": lambda: drawing.mermaid(drawn)},
     )
     return 0
 
@@ -73,17 +73,17 @@ def _ending(path: str) -> str:
     return ending
 
 
-def _file(found: Graph, ending: str) -> bytes:
+def _file(drawn: Graph, ending: str) -> bytes:
     """The contents of a file with that ending."""
     from vjpcalc.report import graph as drawing
     from vjpcalc.tensors.json import pretty
 
     makers: dict[str, Callable[[Graph], Any]] = {"dot": drawing.dot, "mermaid": drawing.mermaid}
     if ending == ".json":
-        return (pretty(drawing.graph_document(found)) + "\n").encode()
+        return (pretty(drawing.graph_document(drawn)) + "\n").encode()
     if ending in ENDINGS:
-        return makers[ENDINGS[ending]](found).encode()
-    return _drawn(drawing.dot(found), ending.removeprefix("."))
+        return makers[ENDINGS[ending]](drawn).encode()
+    return _drawn(drawing.dot(drawn), ending.removeprefix("."))
 
 
 def _drawn(text: str, form: str) -> bytes:
@@ -91,8 +91,8 @@ def _drawn(text: str, form: str) -> bytes:
 
     ran = subprocess.run(["dot", f"-T{form}"], input=text.encode(), capture_output=True, check=False)
     if ran.returncode != 0:
-        said = ran.stderr.decode(errors="replace").strip().split("\n")[0]
+        reason = ran.stderr.decode(errors="replace").strip().split("\n")[0]
         raise Diagnostic(
-            "internal", f"Graphviz could not draw the graph: {said}", hint="-o graph.dot writes its text"
+            "internal", f"Graphviz could not draw the graph: {reason}", hint="-o graph.dot writes its text"
         )
     return ran.stdout

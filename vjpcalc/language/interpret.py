@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, Span, count, reason, unknown
+from vjpcalc.diagnostics import Diagnostic, Source, Span, count, raised, reason, unknown
 from vjpcalc.language import syntax
 from vjpcalc.language.host import HOST, METHODS, METHODS_ONLY
 from vjpcalc.language.trace import Decision, Fields, Kink, Node, Trace, nodes_in, with_values
@@ -711,5 +711,4 @@ def _engine_error(
 
 def fault_of(name: str, error: BaseException) -> Diagnostic:
     """What went wrong in a function of the user's own."""
-    said = str(error).strip().split("\n")[0]
-    return Diagnostic("value", f"'{name}' raised {type(error).__name__}" + (f": {said}" if said else ""))
+    return Diagnostic("value", f"'{name}' raised {raised(error)}")

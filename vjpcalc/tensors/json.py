@@ -92,8 +92,8 @@ def shortest(array: np.ndarray) -> np.ndarray:
 def _shortest(flat: np.ndarray) -> np.ndarray:
     import numpy as np
 
-    info, found = np.finfo(flat.dtype), flat.astype(np.float64)
-    size = np.abs(found)
+    info, numbers = np.finfo(flat.dtype), flat.astype(np.float64)
+    size = np.abs(numbers)
     # of ordinary size: the powers of ten that are needed are exact in float64
     ordinary = (size >= max(float(info.tiny), 1e-13)) & (size < 1e27)
     rest = np.flatnonzero(ordinary)
@@ -103,18 +103,18 @@ def _shortest(flat: np.ndarray) -> np.ndarray:
     for digits in range(info.precision, info.precision + 4):
         shift = digits - 1 - exponents
         scale = powers[np.abs(shift)]
-        values = found[rest]
+        values = numbers[rest]
         short = np.where(shift < 0, np.rint(values / scale) * scale, np.rint(values * scale) / scale)
         same = short.astype(flat.dtype) == flat[rest]
-        found[rest[same]] = short[same]
+        numbers[rest[same]] = short[same]
         rest, exponents = rest[~same], exponents[~same]
     # the others: NumPy knows the shortest text
-    rest = np.concatenate([rest, np.flatnonzero(~ordinary & np.isfinite(found) & (size > 0))])
+    rest = np.concatenate([rest, np.flatnonzero(~ordinary & np.isfinite(numbers) & (size > 0))])
     short = flat[rest].astype("U24").astype(np.float64)
     # that text's float64 may lie exactly between two numbers of the dtype, and round to the wrong one
     same = short.astype(flat.dtype) == flat[rest]
-    found[rest[same]] = short[same]
-    return found
+    numbers[rest[same]] = short[same]
+    return numbers
 
 
 # ---- in ----------------------------------------------------------------------------------------------------
