@@ -145,7 +145,7 @@ def test_only_has_the_shape_of_the_leaf(cli) -> None:
     assert cli("x**2", "x=3", "--only", "x").out == "6.0\n"
     assert cli("sum(x)", "x=[1,2]", "--only", "x", "--format", "csv").out == "1.0\n1.0\n"
     assert cli("sum(x)", "x=ones(1,1,2)", "--only", "x").out == "[[[1.0, 1.0]]]\n"
-    assert cli("sum(x)", "x=ones(1,1,2)", "--only", "x", "--format", "csv").status == 4
+    assert cli("sum(x)", "x=ones(1,1,2)", "--only", "x", "--format", "csv").status == 2
     assert cli("log(x)", "x=0", "--only", "x").out == '"Infinity"\n'
 
 
@@ -177,12 +177,10 @@ def test_only_says_on_stderr_what_the_check_has_against_it(cli) -> None:
 def test_a_target_is_checked_before_the_computation(
     cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import vjpcalc.job.autograd
-
-    monkeypatch.setattr(vjpcalc.job.autograd, "compute", lambda job: pytest.fail("computed"))
+    monkeypatch.setattr("vjpcalc.job.autograd.compute", lambda job: pytest.fail("computed"))
     for target in ("g.xyz", "no/where.npz", "two.npy"):
         ran = cli("a*b", "a=1", "b=2", "-o", str(tmp_path / target))
-        assert ran.status == 4, target
+        assert ran.status == 2, target
 
 
 def test_a_failure_leaves_the_old_file(cli, tmp_path: Path) -> None:

@@ -121,16 +121,50 @@ class Diagnostic(Exception):  # noqa: N818 (it is what compilers call it)
         }
 
 
+def unknown(
+    kind: str,
+    message: str,
+    word: str,
+    known: Iterable[str],
+    hint: str | None = None,
+    span: Span | None = None,
+    source: Source | None = None,
+) -> Diagnostic:
+    """A Diagnostic about a word that is none of ``known``: the nearest is offered, and the hint lists them.
+
+    Another ``hint`` takes its place, or none where it is empty.
+    """
+    known = list(known)
+    if close := nearest(word, known):
+        message += f"; did you mean '{close}'?"
+    if hint is None and known:
+        hint = f"it is one of {listed(known)}"
+    return Diagnostic(kind, message, hint=hint or None, span=span, source=source)
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate most like ``word``, for "did you mean …?", or None where nothing is close."""
-    found = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
-    return found[0] if found else None
+    return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)
 
 
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """``; did you mean 'sin'?``, or nothing."""
-    found = nearest(word, candidates)
-    return f"; did you mean '{found}'?" if found else ""
+def listed(words: Iterable[str], most: int = 20) -> str:
+    """``a, b, c``; of a longer list the first ones, and how many more there are."""
+    first, rest = (words := list(words))[:most], words[most:]
+    return ", ".join(first) + (f" and {len(rest):,} more" if rest else "")
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in one short line: the system's reason in small letters, or what was raised."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    text = str(error).strip().split("\n")[0] or type(error).__name__
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def raised(error: BaseException) -> str:
+    """What was raised, in one line: ``ValueError: no such thing``."""
+    name, text = type(error).__name__, str(error).strip().split("\n")[0]
+    return f"{name}: {text}" if text else name
 
 
 def count(number: int, noun: str) -> str:

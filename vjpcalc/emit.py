@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a job to write down)
 
 from vjpcalc.check.reference import required_reference
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, unknown
 from vjpcalc.job.result import VJP
 from vjpcalc.job.seeds import match_seeds
 from vjpcalc.language.naming import names_of
@@ -89,9 +89,7 @@ def require_target(target: str) -> None:
     """Raise Diagnostic (usage) where no script can be written for ``target``."""
     known = ("torch", "jax")
     if target not in known:
-        raise Diagnostic(
-            "usage", f"--emit: unknown '{target}'" + did_you_mean(target, known), hint="it is torch or jax"
-        )
+        raise unknown("usage", f"--emit: unknown '{target}'", target, known)
 
 
 def torch_script(vjp: VJP) -> str:

@@ -18,7 +18,7 @@ import torch  # noqa: TID253
 from vjpcalc.check.jacobian import forward_jacobian, jacobian, require_explicit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
-from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, did_you_mean, element_names
+from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, unknown
 from vjpcalc.job.autograd import backward_fault, forward
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import Forward
@@ -88,11 +88,7 @@ def parse_ways(text: str) -> tuple[str, ...]:
     ways = tuple(dict.fromkeys(way.strip() for way in text.split(",") if way.strip()))
     for way in ways:
         if way not in WAYS:
-            raise Diagnostic(
-                "usage",
-                f"--by: unknown way '{way}'" + did_you_mean(way, WAYS),
-                hint="one or more of " + ", ".join(WAYS),
-            )
+            raise unknown("usage", f"--by: unknown way '{way}'", way, WAYS)
     if not ways:
         raise Diagnostic("usage", "--by: a way is missing", hint="one or more of " + ", ".join(WAYS))
     return ways

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import unknown
 
 METHODS = ("auto", "explicit", "probe", "forward", "off")  # of the check
 
@@ -24,8 +24,4 @@ class Limits:
 def require_method(method: str) -> None:
     """Raise Diagnostic (usage) where the check has no such method."""
     if method not in METHODS:
-        raise Diagnostic(
-            "usage",
-            f"unknown check '{method}'" + did_you_mean(method, METHODS),
-            hint="it is one of " + ", ".join(METHODS),
-        )
+        raise unknown("usage", f"unknown check '{method}'", method, METHODS)

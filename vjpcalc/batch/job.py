@@ -26,10 +26,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import IO, TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, count, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, Source, count, raised, unknown
 from vjpcalc.language.source import clean
 from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS
-from vjpcalc.tensors import json as encode
+from vjpcalc.tensors.json import NONFINITE, dumps, is_record, loads
+from vjpcalc.writing import unwritable
 
 if TYPE_CHECKING:
     from vjpcalc.job.job import Job
@@ -106,13 +107,12 @@ def run_line(number: int, line: bytes, settings: Settings) -> Outcome:
     except MemoryError:
         return _error(head, Diagnostic("limit", "the job needs more memory than there is"))
     except Exception as error:  # a bug must not cost the other jobs
-        said = f"internal error: {type(error).__name__}: {error}".split("\n")[0]
-        return _error(head, Diagnostic("internal", said, hint="this is a bug"))
-    return Outcome(number, encode.dumps({**head, **result}), failure_of(result, strict=settings.strict))
+        return _error(head, Diagnostic("internal", f"internal error: {raised(error)}", hint="this is a bug"))
+    return Outcome(number, dumps({**head, **result}), failure_of(result, strict=settings.strict))
 
 
 def _error(head: Mapping[str, Any], diagnostic: Diagnostic) -> Outcome:
-    return Outcome(head["line"], encode.dumps({**head, **diagnostic.to_dict()}), "error")
+    return Outcome(head["line"], dumps({**head, **diagnostic.to_dict()}), "error")
 
 
 def failure_of(record: Mapping[str, Any], *, strict: bool) -> str:
@@ -128,7 +128,7 @@ def _document(line: bytes) -> dict[str, Any]:
         text = line.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         raise Diagnostic("input", "the line is not UTF-8 text") from None
-    document = encode.loads(text, Source(text, "job"))
+    document = loads(text, Source(text, "job"))
     if not isinstance(document, dict):
         raise Diagnostic("input", "a job is a JSON object", hint=EXAMPLE)
     return document
@@ -150,9 +150,7 @@ def read_job(document: Mapping[str, Any], settings: Settings) -> Job:
 
     for key in document:
         if key not in KEYS:
-            raise Diagnostic(
-                "input", f"a job has no '{key}'" + did_you_mean(key, KEYS), hint="it has " + ", ".join(KEYS)
-            )
+            raise unknown("input", f"a job has no '{key}'", key, KEYS)
     expression, inputs = document.get("expression"), document.get("inputs") or {}
     if not isinstance(expression, str):
         said = (
@@ -166,7 +164,7 @@ def read_job(document: Mapping[str, Any], settings: Settings) -> Job:
     limits = Limits(settings.max_steps, settings.max_elements)
     program = _program(expression)
     seed = document.get("seed")
-    if isinstance(seed, dict) and not encode.is_record(seed):
+    if isinstance(seed, dict) and not is_record(seed):
         seed = {name: _value(None, one, settings) for name, one in seed.items()}
     elif seed is not None:
         seed = _value(None, seed, settings)
@@ -199,7 +197,7 @@ def _functions(use: tuple[str, ...]) -> dict[str, Any]:
 
 def _value(name: str | None, value: Any, settings: Settings) -> Any:
     """An input (or a seed, which has no name) as the API takes it; a text is read as on the command line."""
-    if not isinstance(value, str) or value in encode.NONFINITE:
+    if not isinstance(value, str) or value in NONFINITE:
         return value
     from vjpcalc.job.arguments import Reader, parse_input, parse_seed
     from vjpcalc.limits import Limits
@@ -487,7 +485,7 @@ class Records:
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
-            raise self._failed(error) from None
+            raise unwritable(self.path, error) from None
         try:
             self._lock()
             if os.path.isfile(path):
@@ -520,11 +518,7 @@ class Records:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError as error:
-            raise self._failed(error) from None
-
-    def _failed(self, error: OSError) -> Diagnostic:
-        reason = error.strerror or str(error)
-        return Diagnostic("usage", f"'{self.path}' cannot be written: {reason[:1].lower() + reason[1:]}")
+            raise unwritable(self.path, error) from None
 
     def close(self) -> None:
         os.close(self._descriptor)

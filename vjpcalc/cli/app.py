@@ -23,7 +23,7 @@ from vjpcalc.cli.ops import ops
 from vjpcalc.cli.schema import schema
 from vjpcalc.cli.streams import given_command
 from vjpcalc.cli.vjp import vjp
-from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest
+from vjpcalc.diagnostics import Diagnostic, ExitStatus, nearest, raised, reason
 from vjpcalc.report.shell import quoted
 from vjpcalc.stages import measured, table
 
@@ -99,14 +99,13 @@ def _guarded(given: list[str], *, debug: bool) -> int:
     except OSError as error:  # files have their own messages: this is standard output
         if debug:
             raise
-        reason = (error.strerror or str(error)).lower()
-        print(f"error: standard output cannot be written: {reason}", file=sys.stderr)
+        print(f"error: standard output cannot be written: {reason(error)}", file=sys.stderr)
         return ExitStatus.INTERNAL
     except Exception as error:
         if debug:
             raise
-        said = f"{type(error).__name__}: {error}".split("\n")[0]
-        fault = Diagnostic("internal", f"internal error: {said}", hint="this is a bug; --debug shows where")
+        hint = "this is a bug; --debug shows where"
+        fault = Diagnostic("internal", f"internal error: {raised(error)}", hint=hint)
         _report(fault, given)
         return fault.status
 
@@ -210,7 +209,7 @@ def _report(diagnostic: Diagnostic, given: list[str]) -> None:
     if any(word in ("--json", "--format=json", "--format=jsonl") for word in given) or _follows(
         given, "--format", "json"
     ):
-        from vjpcalc.report.json import dumps
+        from vjpcalc.tensors.json import dumps
 
         sys.stdout.write(dumps(diagnostic.to_dict()) + "\n")
         sys.stdout.flush()

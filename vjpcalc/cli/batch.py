@@ -13,7 +13,7 @@ from typing import IO, Annotated
 import typer
 
 from vjpcalc.cli.options import CheckOptions, RunOptions, output_option, takes
-from vjpcalc.diagnostics import Diagnostic, ExitStatus
+from vjpcalc.diagnostics import Diagnostic, ExitStatus, reason
 from vjpcalc.report.progress import jobs_bar
 
 _run = functools.partial(typer.Option, rich_help_panel="Run")
@@ -57,8 +57,8 @@ def batch(
     )
     shard = batches.Shard.of_environment()
     if out is None and (resume or shard.size > 1):
-        said = "--resume continues a file" if resume else "several processes need a file each"
-        raise Diagnostic("usage", said, hint="name it: -o 'records.{rank}.jsonl'")
+        why = "--resume continues a file" if resume else "several processes need a file each"
+        raise Diagnostic("usage", why, hint="name it: -o 'records.{rank}.jsonl'")
     tally = batches.Tally()
     with open_jobs(jobs) as stream, ExitStack() as stack:
         records = None
@@ -99,8 +99,7 @@ def open_jobs(path: str) -> Iterator[IO[bytes]]:
     try:
         stream = open(path, "rb")  # noqa: SIM115 (closed below)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise Diagnostic("usage", f"cannot read the jobs '{path}': {reason}") from None
+        raise Diagnostic("usage", f"cannot read the jobs '{path}': {reason(error)}") from None
     with stream:
         yield stream
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import unknown
 from vjpcalc.limits import METHODS
 
 Candidate = tuple[str, str]  # a whole word, and what it means
@@ -66,11 +66,7 @@ def completion(
 ) -> int:
     """Print the script that makes a shell complete vjpcalc's words: eval "$(vjpcalc completion bash)"."""
     if shell not in SCRIPTS:
-        raise Diagnostic(
-            "usage",
-            f"there is no completion for '{shell}'" + did_you_mean(shell, SCRIPTS),
-            hint="there is one for " + ", ".join(SCRIPTS),
-        )
+        raise unknown("usage", f"there is no completion for '{shell}'", shell, SCRIPTS)
     if not line:
         sys.stdout.write(SCRIPTS[shell])
         return 0

@@ -46,10 +46,10 @@ def explain(
         if node is not None:
             require_node(computed.trace, node)
         result = run_check(computed, check.check, limit=check.check_limit, progress=tell)
-        found = run_explain(result, arithmetic=arithmetic, limit=check.check_limit)
+        walk = run_explain(result, arithmetic=arithmetic, limit=check.check_limit)
     emit(
         report,
-        found.to_dict,
-        lambda width: explain_report(found, steps=steps, node=node, precision=report.precision, width=width),
+        walk.to_dict,
+        lambda width: explain_report(walk, steps=steps, node=node, precision=report.precision, width=width),
     )
-    return ExitStatus.CHECK if found.first_wrong is not None else check_status(result, strict=check.strict)
+    return ExitStatus.CHECK if walk.first_wrong is not None else check_status(result, strict=check.strict)

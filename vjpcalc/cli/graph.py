@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vjpcalc.cli.options import JobOptions, ReportOptions, output_option, read_job, takes
 from vjpcalc.cli.streams import check_report, emit
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, unknown
 
 if TYPE_CHECKING:
     from vjpcalc.job.graph import Graph
@@ -36,17 +36,19 @@ def graph(
     from vjpcalc.job.graph import Graph
     from vjpcalc.report import graph as drawing
 
-    found = Graph(forward(made).trace)
+    drawn = Graph(forward(made).trace)
     if out is not None and ending is not None:
-        from vjpcalc.tensors.files import save
+        from vjpcalc.writing import whole_file
 
-        save(out, _file(found, ending))
+        content = _file(drawn, ending)
+        with whole_file(out) as stream:
+            stream.write(content)
         return 0
     emit(
         report,
-        lambda: drawing.graph_document(found),
-        lambda width: drawing.graph_report(found),
-        {"dot": lambda: drawing.dot(found), "mermaid": lambda: drawing.mermaid(found)},
+        lambda: drawing.graph_document(drawn),
+        lambda width: drawing.graph_report(drawn),
+        {"dot": lambda: drawing.dot(drawn), "mermaid": lambda: drawing.mermaid(drawn)},
     )
     return 0
 
@@ -55,15 +57,14 @@ def _ending(path: str) -> str:
     """The ending of a file that can be drawn. Raises Diagnostic before anything is computed."""
     import shutil
 
-    from vjpcalc.tensors.files import check_place
+    from vjpcalc.writing import require_writable
 
-    ending = os.path.splitext(check_place(path))[1].lower()
+    require_writable(path)
+    ending = os.path.splitext(path)[1].lower()
     if ending not in (*DRAWN, *ENDINGS):
-        raise Diagnostic(
-            "usage",
-            f"'{path}' is no drawing that is known" + did_you_mean(ending, (*DRAWN, *ENDINGS)),
-            hint="the ending says what it is: " + " ".join((*DRAWN, *ENDINGS)),
-        )
+        known = (*DRAWN, *ENDINGS)
+        hint = "the ending says what it is: " + " ".join(known)
+        raise unknown("usage", f"'{path}' is no drawing that is known", ending, known, hint)
     if ending in DRAWN and shutil.which("dot") is None:
         raise Diagnostic(
             "usage",
@@ -73,17 +74,17 @@ def _ending(path: str) -> str:
     return ending
 
 
-def _file(found: Graph, ending: str) -> bytes:
+def _file(drawn: Graph, ending: str) -> bytes:
     """The contents of a file with that ending."""
     from vjpcalc.report import graph as drawing
-    from vjpcalc.report.json import pretty
+    from vjpcalc.tensors.json import pretty
 
     makers: dict[str, Callable[[Graph], Any]] = {"dot": drawing.dot, "mermaid": drawing.mermaid}
     if ending == ".json":
-        return (pretty(drawing.graph_document(found)) + "\n").encode()
+        return (pretty(drawing.graph_document(drawn)) + "\n").encode()
     if ending in ENDINGS:
-        return makers[ENDINGS[ending]](found).encode()
-    return _drawn(drawing.dot(found), ending.removeprefix("."))
+        return makers[ENDINGS[ending]](drawn).encode()
+    return _drawn(drawing.dot(drawn), ending.removeprefix("."))
 
 
 def _drawn(text: str, form: str) -> bytes:
@@ -91,8 +92,8 @@ def _drawn(text: str, form: str) -> bytes:
 
     ran = subprocess.run(["dot", f"-T{form}"], input=text.encode(), capture_output=True, check=False)
     if ran.returncode != 0:
-        said = ran.stderr.decode(errors="replace").strip().split("\n")[0]
+        reason = ran.stderr.decode(errors="replace").strip().split("\n")[0]
         raise Diagnostic(
-            "internal", f"Graphviz could not draw the graph: {said}", hint="-o graph.dot writes its text"
+            "internal", f"Graphviz could not draw the graph: {reason}", hint="-o graph.dot writes its text"
         )
     return ran.stdout

@@ -36,14 +36,14 @@ def jacobian(
 
     ways = parse_ways(by)
     with progress(report) as tell:
-        found = jacobians(made, ways, tell)
+        matrices = jacobians(made, ways, tell)
     if out is not None:
         from vjpcalc.tensors.files import write
 
-        write(out, {name: leaf.matrix for name, leaf in found.leaves.items()})
+        write(out, {name: leaf.matrix for name, leaf in matrices.leaves.items()})
     emit(
         report,
-        found.to_dict,
-        lambda width: jacobian_report(found, precision=report.precision, width=width),
+        matrices.to_dict,
+        lambda width: jacobian_report(matrices, precision=report.precision, width=width),
     )
     return 0

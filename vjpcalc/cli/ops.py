@@ -8,7 +8,7 @@ import typer
 
 from vjpcalc.cli.options import ReportOptions, takes
 from vjpcalc.cli.streams import check_report, emit
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import unknown
 
 
 @takes(report=ReportOptions)
@@ -35,11 +35,11 @@ def ops(
         pages = [block for row in exact for block in (*row_report(row), Blank())][:-1]
         emit(report, lambda: ops_document(exact), lambda width: pages)
         return 0
-    found = [
+    matching = [
         row for row in shown if any(word in known for known in (row.name, *row.aliases, row.family.lower()))
     ]
-    if not found:
-        raise Diagnostic("usage", f"no operator is called like '{name}'" + did_you_mean(word, REGISTRY),
-                         hint="'vjpcalc ops' lists them all")  # fmt: skip
-    emit(report, lambda: ops_document(found), lambda width: ops_report(found))
+    if not matching:
+        hint = "'vjpcalc ops' lists them all"
+        raise unknown("usage", f"no operator is called like '{name}'", word, REGISTRY, hint)
+    emit(report, lambda: ops_document(matching), lambda width: ops_report(matching))
     return 0

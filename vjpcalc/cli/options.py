@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.diagnostics import Diagnostic, reason
 from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, Limits, require_method
 from vjpcalc.stages import stage
 
@@ -153,8 +153,7 @@ def read_expression(text: str) -> tuple[str, str]:
     except UnicodeDecodeError:
         raise Diagnostic("usage", f"'{path}' is no text file", hint="a program is UTF-8 text") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise Diagnostic("usage", f"cannot read the program '{path}': {reason}") from None
+        raise Diagnostic("usage", f"cannot read the program '{path}': {reason(error)}") from None
 
 
 def read_job(options: JobOptions, *, seeded: bool = True) -> Job:

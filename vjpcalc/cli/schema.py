@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import unknown
 
 
 def schema(
@@ -20,11 +20,7 @@ def schema(
     from vjpcalc.report.schema import DOCUMENTS
     from vjpcalc.report.schema import schema as of
 
-    if name not in (None, *DOCUMENTS):
-        raise Diagnostic(
-            "usage",
-            f"there is no schema of '{name}'" + did_you_mean(name, DOCUMENTS),
-            hint="there is one of " + ", ".join(DOCUMENTS),
-        )
+    if name is not None and name not in DOCUMENTS:
+        raise unknown("usage", f"there is no schema of '{name}'", name, DOCUMENTS)
     sys.stdout.write(json.dumps(of(name), ensure_ascii=False, indent=2) + "\n")
     return 0

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.cli.options import ReportOptions
-from vjpcalc.diagnostics import Diagnostic, ExitStatus, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, ExitStatus, unknown
 from vjpcalc.report.shell import quoted
 from vjpcalc.stages import stage
 
@@ -33,11 +33,7 @@ def chosen_format(options: ReportOptions, also: Iterable[str] = ()) -> str:
         forced = os.environ.get("FORCE_COLOR", "") not in ("", "0")
         return "table" if sys.stdout.isatty() or forced else "plain"
     if options.format not in known:
-        raise Diagnostic(
-            "usage",
-            f"unknown format '{options.format}'" + did_you_mean(options.format, known),
-            hint="it is one of " + ", ".join(known),
-        )
+        raise unknown("usage", f"unknown format '{options.format}'", options.format, known)
     return options.format
 
 
@@ -51,9 +47,9 @@ def check_pictures(options: ReportOptions) -> None:
     """Raise Diagnostic (usage) where --svg or --html cannot be written."""
     for path in (options.svg, options.html):
         if path is not None:
-            from vjpcalc.tensors.files import check_place
+            from vjpcalc.writing import require_writable
 
-            check_place(path)
+            require_writable(path)
 
 
 @stage("report")
@@ -74,7 +70,7 @@ def emit(
     if texts is not None and form in texts:
         sys.stdout.write(texts[form]())
     elif form in ("json", "jsonl"):
-        from vjpcalc.report.json import dumps, pretty
+        from vjpcalc.tensors.json import dumps, pretty
 
         sys.stdout.write((pretty if form == "json" else dumps)(document()) + "\n")
     elif form == "plain":
@@ -93,14 +89,14 @@ def save_pictures(options: ReportOptions, report: Callable[[int | None], Sequenc
     """Save the report, below the command that makes it, to the files of --svg and --html."""
     if options.svg is None and options.html is None:
         return
-    from vjpcalc.report import pictures
-    from vjpcalc.tensors.files import save
+    from vjpcalc.report.pictures import html, svg
+    from vjpcalc.writing import whole_file
 
-    command = typed(given_command.get())
-    if options.svg is not None:
-        save(options.svg, pictures.svg(report, command).encode())
-    if options.html is not None:
-        save(options.html, pictures.html(report, command).encode())
+    for path, picture in ((options.svg, svg), (options.html, html)):
+        if path is not None:
+            content = picture(report, typed(given_command.get())).encode()
+            with whole_file(path) as stream:
+                stream.write(content)
 
 
 def typed(words: Sequence[str]) -> str:
@@ -124,8 +120,7 @@ def only_leaf(name: str, job: Job, options: ReportOptions) -> str:
         hint = f"the {'leaf is' if len(leaves) == 1 else 'leaves are'} {', '.join(leaves)}"
         if name in job.inputs:
             raise Diagnostic("input", f"--only: '{name}' is a constant, it has no gradient", hint=hint)
-        said = f"--only: there is no leaf '{name}'" + did_you_mean(name, leaves)
-        raise Diagnostic("input", said, hint=hint)
+        raise unknown("input", f"--only: there is no leaf '{name}'", name, leaves, hint)
     if options.format not in (None, *ONLY_FORMATS):
         raise Diagnostic(
             "usage",
@@ -138,7 +133,7 @@ def only_leaf(name: str, job: Job, options: ReportOptions) -> str:
 def emit_only(options: ReportOptions, result: VJP, leaf: str) -> None:
     """Write one gradient to stdout, as a JSON array or as text; to stderr, what the check has against it."""
     from vjpcalc.tensors.files import table_text
-    from vjpcalc.tensors.json import to_list
+    from vjpcalc.tensors.json import dumps, to_list
 
     verdict = result.check.leaves.get(leaf) if result.check is not None else None
     if verdict is not None and verdict.reason:
@@ -149,7 +144,6 @@ def emit_only(options: ReportOptions, result: VJP, leaf: str) -> None:
     if options.format in ("csv", "tsv"):
         sys.stdout.write(table_text(leaf, gradient, "," if options.format == "csv" else "\t"))
     else:
-        from vjpcalc.report.json import dumps
         from vjpcalc.tensors.dtypes import to_numpy
 
         sys.stdout.write(dumps(to_list(to_numpy(gradient))) + "\n")

@@ -22,7 +22,7 @@ import torch  # noqa: TID253
 from vjpcalc.check.jacobian import jacobian, require_explicit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
-from vjpcalc.diagnostics import Diagnostic, did_you_mean, element_names
+from vjpcalc.diagnostics import Diagnostic, element_names, listed, unknown
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.explain.judge import alone, by_differences, by_rule, moved
@@ -183,11 +183,8 @@ def require_node(trace: Trace, name: str) -> None:
     reached = ancestors(trace.outputs.values(), through=lambda node: node.value.requires_grad)
     passed = dict.fromkeys(names[node.index] for node in trace.nodes if node in reached)
     if not any(is_called(other, name) for other in passed):
-        raise Diagnostic(
-            "usage",
-            f"--node: the walk passes no node '{name}'" + did_you_mean(name, passed),
-            hint="its nodes are " + ", ".join(list(passed)[:20]) + (", …" if len(passed) > 20 else ""),
-        )
+        hint = f"its nodes are {listed(passed)}"
+        raise unknown("usage", f"--node: the walk passes no node '{name}'", name, passed, hint)
 
 
 # ---- one step ----------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
     input  = NAME [":" DTYPE] "=" VALUE
     seed   = [NAME [":" DTYPE] "="] VALUE             NAME is an output's
-    VALUE  = "@" FILE [":" KEY]                       a file, by its ending (see formats.py)
+    VALUE  = "@" FILE [":" KEY]                       a file, by its ending (see tensors/files.py)
            | "-" [":" KEY]                            JSON on standard input
            | JSON                                     a number, nested lists, or {"dtype", "shape", "data"}
            | EXPRESSION                               of vjpcalc's language, without names of its own
@@ -21,10 +21,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, Span, did_you_mean
-from vjpcalc.tensors import files as formats
-from vjpcalc.tensors import json as encode
-from vjpcalc.tensors.dtypes import Loaded, canonical, check_fits
+from vjpcalc.diagnostics import Diagnostic, Source, Span, reason, unknown
+from vjpcalc.tensors.dtypes import Loaded, canonical, check_fits, dtype_name
+from vjpcalc.tensors.files import BY_ENDING, choose, choose_json, read
+from vjpcalc.tensors.json import array_fault, from_json, loads, locate
 
 if TYPE_CHECKING:
     import torch
@@ -194,7 +194,7 @@ class Reader:
         default: str | torch.dtype = "float64",
     ) -> None:
         self._stdin, self.random_seed, self.limits = stdin, random_seed, limits
-        self.default = str(default).removeprefix("torch.")
+        self.default = dtype_name(default)
         self._document: Any = None
         self._was_read = False
 
@@ -215,11 +215,8 @@ class Reader:
                     hint=f"give it by name: --seed {outputs[0]}=…",
                 )
             if item.name is not None and item.name not in outputs:
-                raise item.error(
-                    f"there is no output '{item.name}'" + did_you_mean(item.name, outputs),
-                    hint="the outputs are " + ", ".join(outputs),
-                    span=_head_span(item),
-                )
+                message, span = f"there is no output '{item.name}'", _head_span(item)
+                raise unknown("seed", message, item.name, outputs, span=span, source=item.source)
             name = item.name or outputs[0]
             seeds[name] = (*seeds.get(name, ()), self.tensor(item))
         return seeds
@@ -248,20 +245,20 @@ class Reader:
     def _read(self, item: Item) -> Loaded:
         if item.from_file:
             path, key = split_key(item.value[1:])
-            return formats.read(path, key)
+            return read(path, key)
         if item.from_stdin:
             return self._from_stdin(item)
-        found = _from_json(item)
-        return _from_expression(item, self.random_seed, self.limits) if found is None else found
+        loaded = _from_json(item)
+        return _from_expression(item, self.random_seed, self.limits) if loaded is None else loaded
 
     def _from_stdin(self, item: Item) -> Loaded:
         key = item.value[2:] or None
         if not self._was_read:
             self._document = _read_document(self._stdin)
             self._was_read = True
-        return formats.choose_json(
+        return choose_json(
             self._document,
-            lambda keys, also=(): formats.choose(keys, also, key, "standard input", "-"),
+            lambda keys, also=(): choose(keys, also, key, "standard input", "-"),
             pipe=True,
         )
 
@@ -273,7 +270,7 @@ def split_key(text: str) -> tuple[str, str | None]:
         (text[:end] for end in [len(text), *reversed(colons)] if os.path.isfile(_home(text[:end]))), None
     )
     if path is None:
-        known = tuple(formats.BY_ENDING)
+        known = tuple(BY_ENDING)
         path = next((text[:end] for end in colons if text[:end].lower().endswith(known)), None)
     if path is None:
         path = text
@@ -297,29 +294,27 @@ def _read_document(stream: IO[Any] | None) -> Any:
             "input", "standard input is not JSON: it is not UTF-8 text", hint="a file is x=@FILE"
         ) from None
     except (OSError, ValueError) as error:
-        raise Diagnostic("input", f"standard input cannot be read: {error}") from None
+        raise Diagnostic("input", f"standard input cannot be read: {reason(error)}") from None
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise Diagnostic(
             "input", "standard input is empty: JSON was expected", hint="did the command before fail?"
         )
-    return encode.loads(text, Source(text, "standard input"))
+    return loads(text, Source(text, "standard input"))
 
 
 def _from_json(item: Item) -> Loaded | None:
     """The value as JSON, or None where it is not JSON: then it is an expression."""
     only_json = item.value[0] in '{"'  # these begin no expression
     try:
-        document = encode.loads(item.value, item.source if only_json else None, item.start)
+        document = loads(item.value, item.source if only_json else None, item.start)
     except Diagnostic:
         if only_json:
             raise
         return None
-    if isinstance(document, list) and (fault := encode.array_fault(document)) is not None:
-        raise item.error(
-            fault.message, hint=fault.hint, span=encode.locate(item.value, fault.path, item.start)
-        )
-    return encode.from_json(document)
+    if isinstance(document, list) and (fault := array_fault(document)) is not None:
+        raise item.error(fault.message, hint=fault.hint, span=locate(item.value, fault.path, item.start))
+    return from_json(document)
 
 
 def _from_expression(item: Item, random_seed: int, limits: Limits | None) -> Loaded:
@@ -350,6 +345,6 @@ def _as_item_error(diagnostic: Diagnostic, item: Item) -> Diagnostic:
         word = diagnostic.message.split("'")[1].lower()
         if word in ("nan", "infinity"):
             diagnostic.hint = f"it is written {word[:3]}"
-        if os.path.exists(item.value) or item.value.lower().endswith(tuple(formats.BY_ENDING)):
+        if os.path.exists(item.value) or item.value.lower().endswith(tuple(BY_ENDING)):
             diagnostic.hint = f"a file is written with @: {f'{item.name}=' if item.name else ''}@{item.value}"
     return diagnostic

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch  # noqa: TID253 (imported only once there is something to compute)
 
-from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.diagnostics import Diagnostic, reason
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import VJP, Forward
@@ -86,8 +86,7 @@ def backward_fault(job: Job, error: Exception) -> Exception:
             return fault_of(frame.f_code.co_qualname.rpartition("<locals>.")[2], error)
     if not isinstance(error, RuntimeError | NotImplementedError | TypeError | ValueError) and not job.use:
         return error
-    said = str(error).strip().split("\n")[0]
-    return Diagnostic("value", "backward() failed", hint=said or type(error).__name__)
+    return Diagnostic("value", "backward() failed", hint=reason(error))
 
 
 def compute(job: Job) -> VJP:

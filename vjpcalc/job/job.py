@@ -11,7 +11,7 @@ from typing import Any
 import torch  # noqa: TID253 (imported only once there is a job)
 
 from vjpcalc import operators  # noqa: F401 (fills the operator table)
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, unknown
 from vjpcalc.job.use import operator
 from vjpcalc.language.engine import Engine
 from vjpcalc.language.interpret import run
@@ -19,9 +19,8 @@ from vjpcalc.language.syntax import Program, parse
 from vjpcalc.language.trace import Trace
 from vjpcalc.limits import Limits
 from vjpcalc.operators.row import Operator
-from vjpcalc.tensors import dtypes
 from vjpcalc.tensors.arrays import as_tensor
-from vjpcalc.tensors.dtypes import dtype_of
+from vjpcalc.tensors.dtypes import FLOATS, canonical, dtype_of
 from vjpcalc.tensors.json import is_record
 
 Use = Mapping[str, Operator | Callable[..., torch.Tensor]]
@@ -66,9 +65,7 @@ class Job:
             raise Diagnostic("input", "--wrt names no leaf", hint="leave it out, or name inputs: --wrt a,b")
         for name in self.wrt:
             if name not in self.inputs:
-                raise Diagnostic(
-                    "input", f"--wrt: there is no input '{name}'" + did_you_mean(name, self.inputs)
-                )
+                raise unknown("input", f"--wrt: there is no input '{name}'", name, self.inputs)
             if not self.inputs[name].is_floating_point():
                 dtype = dtype_of(self.inputs[name])
                 raise Diagnostic(
@@ -144,12 +141,7 @@ def checked_name(name: str) -> str:
 
 def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
     """A floating-point torch dtype by name or alias (default float64). Raises Diagnostic (usage)."""
-    try:
-        name = "float64" if dtype is None else dtypes.canonical(str(dtype))
-    except Diagnostic as diagnostic:
-        raise Diagnostic("usage", diagnostic.message, hint=diagnostic.hint) from None
-    if name not in dtypes.FLOATS:
-        raise Diagnostic(
-            "usage", f"'{name}' is no floating-point dtype", hint="it is one of " + ", ".join(dtypes.FLOATS)
-        )
-    return dtypes.torch_dtype(name)
+    name = "float64" if dtype is None else canonical(str(dtype), "usage")
+    if name not in FLOATS:
+        raise unknown("usage", f"'{name}' is no floating-point dtype", name, FLOATS)
+    return getattr(torch, name)

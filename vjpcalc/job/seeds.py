@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import torch  # noqa: TID253 (imported only once there is a seed)
 
-from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, count, unknown
 from vjpcalc.job.job import Job
 from vjpcalc.language.trace import Node
-from vjpcalc.tensors.dtypes import check_fits
+from vjpcalc.tensors.dtypes import check_fits, dtype_name
 
 
 def match_seeds(job: Job, outputs: Mapping[str, Node]) -> dict[str, list[torch.Tensor]]:
@@ -19,11 +19,7 @@ def match_seeds(job: Job, outputs: Mapping[str, Node]) -> dict[str, list[torch.T
     """
     for name in job.seeds:
         if name not in outputs:
-            raise Diagnostic(
-                "seed",
-                f"--seed {name}=…: there is no output '{name}'" + did_you_mean(name, outputs),
-                hint="the outputs are " + ", ".join(outputs),
-            )
+            raise unknown("seed", f"--seed {name}=…: there is no output '{name}'", name, outputs)
     several = len(outputs) > 1
     matched = {}
     for name, node in outputs.items():
@@ -43,7 +39,7 @@ def match_seeds(job: Job, outputs: Mapping[str, Node]) -> dict[str, list[torch.T
 def _cast(seed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A seed in its output's dtype. Raises Diagnostic (seed) where a number is too large for it."""
     try:
-        check_fits(seed, str(dtype).removeprefix("torch."))
+        check_fits(seed, dtype_name(dtype))
     except Diagnostic as diagnostic:
         raise Diagnostic("seed", f"the seed does not fit its output: {diagnostic.message}") from None
     return seed.detach().to(dtype)

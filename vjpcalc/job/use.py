@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, raised, unknown
 from vjpcalc.operators.row import REQUIRED, Operator, Parameter
 
 
@@ -35,21 +35,16 @@ def load(text: str) -> Operator:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[spec.name]
-        said = type(error).__name__ + (f": {error}" if str(error) else "")
-        raise Diagnostic("input", f"--use: '{file}' fails: {said}") from error
+        raise Diagnostic("input", f"--use: '{file}' fails: {raised(error)}") from error
     finally:
         sys.path.pop(0)
-    found = getattr(module, name, None)
-    if not callable(found):
+    function = getattr(module, name, None)
+    if not callable(function):
         functions = [
             key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
         ]
-        raise Diagnostic(
-            "usage",
-            f"--use: '{file}' has no function '{name}'" + did_you_mean(name, functions),
-            hint=("it has " + ", ".join(functions)) if functions else None,
-        )
-    return operator(name, found)
+        raise unknown("usage", f"--use: '{file}' has no function '{name}'", name, functions)
+    return operator(name, function)
 
 
 def operator(name: str, function: Callable[..., Any]) -> Operator:

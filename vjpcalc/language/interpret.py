@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, Span, count, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, Source, Span, count, raised, reason, unknown
 from vjpcalc.language import syntax
 from vjpcalc.language.host import HOST, METHODS, METHODS_ONLY
 from vjpcalc.language.trace import Applied, Decision, Fields, Input, Kink, Node, Trace, nodes_in, with_values
@@ -70,11 +70,8 @@ def run(
         elif name in program.assigned and name in walk.names:
             value, span = walk.names[name], None
         else:
-            raise Diagnostic(
-                "name",
-                f"the program assigns no '{name}'" + did_you_mean(name, program.assigned),
-                hint="--output takes a name that the program assigns",
-            )
+            hint = "--output takes a name that the program assigns"
+            raise unknown("name", f"the program assigns no '{name}'", name, program.assigned, hint)
         trace.outputs[name] = walk.tensor(value, span)
     trace.names = dict(walk.names)
     return trace
@@ -320,11 +317,8 @@ class Interpreter:
             return CONSTANTS[name]
         if name in self.use or rows.lookup(name):
             raise Diagnostic("name", f"'{name}' is an operator: call it, {name}(…)")
-        raise Diagnostic(
-            "name",
-            f"'{name}' has no value" + did_you_mean(name, [*self.names, *CONSTANTS]),
-            hint=f"give it one: {name}='[1, 2, 3]'",
-        )
+        hint = f"give it one: {name}='[1, 2, 3]'"
+        raise unknown("name", f"'{name}' has no value", name, [*self.names, *CONSTANTS], hint)
 
     def whole(self, expression: syntax.Expression) -> int:
         value = self.expression(expression)
@@ -395,7 +389,7 @@ class Interpreter:
             if rows.lookup(name) or name in METHODS
             else "known are ." + " .".join(known)
         )
-        raise Diagnostic("type", f"there is no '.{name}' here" + did_you_mean(name, known), hint=hint)
+        raise unknown("type", f"there is no '.{name}' here", name, known, hint)
 
     def apply(self, expression: syntax.Apply) -> Any:
         name, arguments = expression.function, expression.arguments
@@ -577,8 +571,8 @@ class Interpreter:
                 hint=f"use {name.rstrip('_')}",
             )
         known = [*self.use, *(n for n in rows.REGISTRY if rows.lookup(n)), *HOST]
-        return Diagnostic("name", f"unknown {what} '{name}'" + did_you_mean(name, known), span=place,
-                          hint="'vjpcalc ops' lists them all")  # fmt: skip
+        hint = "'vjpcalc ops' lists them all"
+        return unknown("name", f"unknown {what} '{name}'", name, known, hint, place)
 
     def argument(self, operator: Operator, parameter: rows.Parameter, value: Any, span: Span | None) -> Any:
         """A bound argument as the engine takes it: tensors as Nodes, numbers beside tensors as numbers."""
@@ -707,19 +701,16 @@ def _engine_error(
         return fault_of(operator.name, error)
     shapes = [str(node.shape) for node in nodes_in(tuple(arguments.values()))]
     said = " and ".join(shapes)
-    reason = str(error).strip().split("\n")[0]
+    why = reason(error)
     if not shapes:
-        return Diagnostic(
-            "value", f"{spoken(operator)} cannot be made of these arguments", hint=reason or None
-        )
-    if re.search(r"\bLong\b|\blong\b|IntTensor|integer", reason):
-        hint = f"indices and classes need a dtype of whole numbers, t:int64='[0, 2]' (torch: {reason})"
+        return Diagnostic("value", f"{spoken(operator)} cannot be made of these arguments", hint=why)
+    if re.search(r"\bLong\b|\blong\b|IntTensor|integer", why):
+        hint = f"indices and classes need a dtype of whole numbers, t:int64='[0, 2]' (torch: {why})"
         return Diagnostic("type", f"{spoken(operator)} takes whole numbers here", hint=hint)
     tensor = "the shape" if len(shapes) == 1 else "the shapes"
-    return Diagnostic("shape", f"{spoken(operator)} does not fit {tensor} {said}", hint=reason or None)
+    return Diagnostic("shape", f"{spoken(operator)} does not fit {tensor} {said}", hint=why)
 
 
 def fault_of(name: str, error: BaseException) -> Diagnostic:
     """What went wrong in a function of the user's own."""
-    said = str(error).strip().split("\n")[0]
-    return Diagnostic("value", f"'{name}' raised {type(error).__name__}" + (f": {said}" if said else ""))
+    return Diagnostic("value", f"'{name}' raised {raised(error)}")

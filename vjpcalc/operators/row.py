@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, count, unknown
 
 # The kinds of an option, and how a message speaks of one.
 KINDS = {
@@ -384,11 +384,8 @@ def _assign(operator: Operator, positional: Sequence[Any], keywords: Mapping[str
     for keyword, value in keywords.items():
         name = spelled.get(keyword)
         if name is None:
-            raise Diagnostic(
-                "type",
-                f"{operator.name} has no argument '{keyword}'" + did_you_mean(keyword, spelled),
-                hint=_usage(operator),
-            )
+            message = f"{operator.name} has no argument '{keyword}'"
+            raise unknown("type", message, keyword, spelled, _usage(operator))
         if values.get(name, ()) != ():
             raise Diagnostic("type", f"{operator.name} got '{keyword}' twice", hint=_usage(operator))
         variadic = any(p.variadic for p in operator.parameters if p.name == name)

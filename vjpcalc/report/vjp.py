@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, line, plain_text
+from vjpcalc.tensors.dtypes import dtype_of
 
 if TYPE_CHECKING:
     from vjpcalc.job.result import VJP, Check, Forward, LeafCheck
@@ -39,7 +40,7 @@ def expression_lines(run: Forward) -> list[Line]:
 
 def _label(name: str, tensor: Any) -> Cell:
     """A tensor's name, its shape, and its dtype where that is not the usual one."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
+    dtype = dtype_of(tensor)
     return (
         Text(name, "name"),
         Text(f"\n{numbers.shape(tensor.shape)}" + f"\n{dtype}" * (dtype != "float64"), "dim"),

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is an array)
 import torch  # noqa: TID253
 
-from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.tensors import dtypes
-from vjpcalc.tensors import json as encode
-from vjpcalc.tensors.dtypes import Loaded
+from vjpcalc.diagnostics import Diagnostic, reason
+from vjpcalc.tensors.dtypes import Loaded, dtype_name
+from vjpcalc.tensors.json import from_json, from_list
 
 
 def as_tensor(value: Any, dtype: torch.dtype, what: str, kind: str = "input") -> torch.Tensor:
@@ -20,7 +19,7 @@ def as_tensor(value: Any, dtype: torch.dtype, what: str, kind: str = "input") ->
     It may share memory with the array. Raises Diagnostic of ``kind``, which calls the value ``what``.
     """
     try:
-        return _loaded(value).tensor(str(dtype).removeprefix("torch."))
+        return _loaded(value).tensor(dtype_name(dtype))
     except Diagnostic as diagnostic:
         raise Diagnostic(kind, f"{what}: {diagnostic.message}", hint=diagnostic.hint) from None
 
@@ -28,30 +27,17 @@ def as_tensor(value: Any, dtype: torch.dtype, what: str, kind: str = "input") ->
 def _loaded(value: Any) -> Loaded:
     if isinstance(value, Loaded):
         return value
-    if isinstance(value, torch.Tensor):
-        return _from_torch(value)
     if isinstance(value, Mapping):
-        return encode.from_json(dict(value))
+        return from_json(dict(value))
     if hasattr(value, "__array__"):
         try:
-            array = dtypes.normal(np.asarray(value))
+            return Loaded.of(value if isinstance(value, torch.Tensor) else np.asarray(value))
         except (TypeError, ValueError, RuntimeError) as error:
-            raise Diagnostic("input", f"not an array: {str(error).splitlines()[0]}") from None
-        return Loaded(array, dtypes.dtype_of(array))
+            raise Diagnostic("input", f"not an array: {reason(error)}") from None
     try:
-        return Loaded(encode.from_list(value))
+        return Loaded(from_list(value))
     except (RuntimeError, TypeError):  # NumPy does not take tensors that require a gradient apart
-        return Loaded(encode.from_list(_plain(value)))
-
-
-def _from_torch(tensor: torch.Tensor) -> Loaded:
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-        what = "complex" if tensor.is_complex() else "quantized" if tensor.is_quantized else "sparse"
-        raise Diagnostic("input", f"{what} tensors are not supported")
-    name = dtypes.dtype_of(tensor)
-    if name not in dtypes.DTYPES:
-        raise Diagnostic("input", f"dtype {name} is not one of {' '.join(dtypes.DTYPES)}")
-    return Loaded(tensor.detach().cpu().resolve_neg(), name)
+        return Loaded(from_list(_plain(value)))
 
 
 def _plain(value: Any) -> Any:

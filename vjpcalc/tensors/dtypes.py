@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.diagnostics import Diagnostic, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +45,12 @@ class Loaded:
     array: Any
     dtype: str | None = None
 
+    @classmethod
+    def of(cls, array: Any) -> Loaded:
+        """An array of NumPy's or torch's with the dtype that it has. Raises Diagnostic (input)."""
+        array = normal(array)
+        return cls(array, dtype_of(array))
+
     @property
     def typed(self) -> bool:
         """Whether these are numbers typed in, without a dtype of their own."""
@@ -68,26 +74,20 @@ class Loaded:
         return to_torch(self.array, self.dtype_or(default))
 
 
-def canonical(text: str) -> str:
+def canonical(text: str, kind: str = "input") -> str:
     """The dtype of a name or alias: ``f32`` → ``float32``, ``torch.half`` → ``float16``.
 
-    Raises Diagnostic (input) where there is none.
+    Raises Diagnostic of ``kind`` where there is none.
     """
     name = text.strip().removeprefix("torch.").removeprefix("np.")
     name = ALIASES.get(name, name)
     if name in DTYPES:
         return name
     if name.startswith(("complex", "cfloat", "cdouble")):
-        raise Diagnostic(
-            "input",
-            f"dtype '{name}': complex tensors are not supported",
-            hint="give real and imaginary part apart",
-        )
-    raise Diagnostic(
-        "input",
-        f"unknown dtype '{text.strip()}'" + did_you_mean(name, [*DTYPES, *ALIASES]),
-        hint="known are " + " ".join(DTYPES),
-    )
+        message = f"dtype '{name}': complex tensors are not supported"
+        raise Diagnostic(kind, message, hint="give real and imaginary part apart")
+    hint = "known are " + " ".join(DTYPES)
+    raise unknown(kind, f"unknown dtype '{text.strip()}'", name, [*DTYPES, *ALIASES], hint)
 
 
 def is_torch(array: Any) -> bool:
@@ -97,14 +97,12 @@ def is_torch(array: Any) -> bool:
 
 def dtype_of(array: Any) -> str:
     """The dtype of a NumPy array or a torch tensor, by torch's name."""
-    return str(array.dtype).removeprefix("torch.")
+    return dtype_name(array.dtype)
 
 
-def torch_dtype(name: str) -> torch.dtype:
-    """The torch dtype of that name."""
-    import torch
-
-    return getattr(torch, name)
+def dtype_name(dtype: Any) -> str:
+    """A dtype by torch's name: ``float64`` for ``torch.float64``."""
+    return str(dtype).removeprefix("torch.")
 
 
 def to_numpy(array: Any) -> np.ndarray:
@@ -170,11 +168,22 @@ def check_fits(array: Any, dtype: str) -> None:
         raise Diagnostic("input", f"{first!r} {why}")
 
 
-def normal(array: np.ndarray) -> np.ndarray:
-    """An array of a dtype that torch has, in the machine's byte order.
+def normal(array: Any) -> Any:
+    """A NumPy array of a dtype that torch has, in the machine's byte order; bfloat16 is a torch tensor.
 
-    Raises Diagnostic (input) for complex numbers, texts, dates, records and Python objects.
+    It may share memory with ``array``, which is NumPy's or torch's. Raises Diagnostic (input) for complex
+    numbers, texts, dates, records, Python objects, and tensors that are quantized or sparse.
     """
+    if is_torch(array):
+        if array.is_quantized or str(array.layout) != "torch.strided":
+            what = "quantized" if array.is_quantized else "sparse"
+            raise Diagnostic("input", f"{what} tensors are not supported")
+        array = array.detach().cpu().resolve_conj().resolve_neg()
+        if dtype_of(array) == "bfloat16":
+            return array
+        if array.is_floating_point() and dtype_of(array) not in FLOATS:
+            raise Diagnostic("input", f"dtype {dtype_of(array)} is not one of {' '.join(DTYPES)}")
+        array = array.numpy()
     kind = array.dtype.kind
     if kind == "c":
         raise Diagnostic("input", f"complex numbers ({array.dtype}) are not supported")

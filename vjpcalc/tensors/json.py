@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, Span
+from vjpcalc.diagnostics import Diagnostic, Source, Span, element_name
 from vjpcalc.tensors.dtypes import Loaded, canonical, check_fits, dtype_of, to_numpy, to_torch
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ def dumps(document: Any) -> str:
     if text.isascii() or text.encode(errors="ignore").decode() == text:
         return text
     return json.dumps(document, allow_nan=False)  # half of a surrogate pair: no UTF-8 has it
+
+
+def pretty(document: Any, indent: int = 0) -> str:
+    """Strict JSON text for people as well: a key a line, but every tensor and every list on one line."""
+    if not isinstance(document, dict) or not document or "dtype" in document:
+        return dumps(document)
+    margin = " " * (indent + 2)
+    items = [f"{margin}{dumps(key)}: {pretty(value, indent + 2)}" for key, value in document.items()]
+    return "{\n" + ",\n".join(items) + "\n" + " " * indent + "}"
 
 
 def to_record(array: Any) -> dict[str, Any]:
@@ -83,8 +92,8 @@ def shortest(array: np.ndarray) -> np.ndarray:
 def _shortest(flat: np.ndarray) -> np.ndarray:
     import numpy as np
 
-    info, found = np.finfo(flat.dtype), flat.astype(np.float64)
-    size = np.abs(found)
+    info, numbers = np.finfo(flat.dtype), flat.astype(np.float64)
+    size = np.abs(numbers)
     # of ordinary size: the powers of ten that are needed are exact in float64
     ordinary = (size >= max(float(info.tiny), 1e-13)) & (size < 1e27)
     rest = np.flatnonzero(ordinary)
@@ -94,18 +103,18 @@ def _shortest(flat: np.ndarray) -> np.ndarray:
     for digits in range(info.precision, info.precision + 4):
         shift = digits - 1 - exponents
         scale = powers[np.abs(shift)]
-        values = found[rest]
+        values = numbers[rest]
         short = np.where(shift < 0, np.rint(values / scale) * scale, np.rint(values * scale) / scale)
         same = short.astype(flat.dtype) == flat[rest]
-        found[rest[same]] = short[same]
+        numbers[rest[same]] = short[same]
         rest, exponents = rest[~same], exponents[~same]
     # the others: NumPy knows the shortest text
-    rest = np.concatenate([rest, np.flatnonzero(~ordinary & np.isfinite(found) & (size > 0))])
+    rest = np.concatenate([rest, np.flatnonzero(~ordinary & np.isfinite(numbers) & (size > 0))])
     short = flat[rest].astype("U24").astype(np.float64)
     # that text's float64 may lie exactly between two numbers of the dtype, and round to the wrong one
     same = short.astype(flat.dtype) == flat[rest]
-    found[rest[same]] = short[same]
-    return found
+    numbers[rest[same]] = short[same]
+    return numbers
 
 
 # ---- in ----------------------------------------------------------------------------------------------------
@@ -203,17 +212,17 @@ def from_list(value: Any) -> np.ndarray:
 
     Raises Diagnostic (input) for a ragged list and for what is no number.
     """
-    found = _array(value)
-    if isinstance(found, Fault):
-        place = f" at [{', '.join(map(str, found.path))}]" if found.path else ""
-        raise Diagnostic("input", found.message + place, hint=found.hint)
-    return found
+    array = _array(value)
+    if isinstance(array, Fault):
+        place = f" at {element_name('', array.path)}" if array.path else ""
+        raise Diagnostic("input", array.message + place, hint=array.hint)
+    return array
 
 
 def array_fault(value: Any) -> Fault | None:
     """What keeps nested lists from being a tensor, or None."""
-    found = _array(value)
-    return found if isinstance(found, Fault) else None
+    array = _array(value)
+    return array if isinstance(array, Fault) else None
 
 
 def _array(value: Any) -> np.ndarray | Fault:

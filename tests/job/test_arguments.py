@@ -14,9 +14,9 @@ from vjpcalc.diagnostics import Diagnostic, ExitStatus
 from vjpcalc.job.arguments import Item, Reader, parse_input, parse_inputs, parse_seed, split_key
 from vjpcalc.language.source import render
 from vjpcalc.limits import Limits
-from vjpcalc.tensors import files as formats
-from vjpcalc.tensors import json as encode
 from vjpcalc.tensors.dtypes import ALIASES, DTYPES, canonical
+from vjpcalc.tensors.files import write
+from vjpcalc.tensors.json import from_list, to_list, to_record
 
 
 @pytest.fixture
@@ -163,10 +163,10 @@ def test_any_value_is_a_tensor_or_a_diagnostic(value):
 def test_json_and_expression_agree(value):
     """A list means the same whether it is read as JSON or, with Python's spelling, as an expression."""
     try:
-        array = encode.from_list(value)
+        array = from_list(value)
     except Diagnostic:
         return
-    text = json.dumps(encode.to_list(array))
+    text = json.dumps(to_list(array))
     np.testing.assert_array_equal(read(f"x={text}").array, array)
     as_expression = text.replace('"NaN"', "nan").replace('"-Infinity"', "-inf").replace('"Infinity"', "inf")
     evaluated = read(f"x=({as_expression})").array
@@ -199,10 +199,10 @@ def test_limits_hold_for_values():
 
 
 def test_files(folder):
-    formats.write("w.npz", {"a": np.float32([1]), "b": np.ones(2)})
-    formats.write("a:b.npy", {"x": np.ones(3)})
-    formats.write("with space.npy", {"x": np.ones(4)})
-    formats.write("w:1.npz", {"k:1": np.ones(5)})
+    write("w.npz", {"a": np.float32([1]), "b": np.ones(2)})
+    write("a:b.npy", {"x": np.ones(3)})
+    write("with space.npy", {"x": np.ones(4)})
+    write("w:1.npz", {"k:1": np.ones(5)})
     found = Reader().inputs(
         [
             "x=@w.npz:a",
@@ -243,8 +243,8 @@ def test_the_home_folder(folder, monkeypatch):
 
 DOCUMENT = {
     "format_version": "1.0",
-    "outputs": {"out": encode.to_record(np.array(2.0))},
-    "gradients": {"h": encode.to_record(np.float32([0.1])), "b": encode.to_record(np.array([np.nan]))},
+    "outputs": {"out": to_record(np.array(2.0))},
+    "gradients": {"h": to_record(np.float32([0.1])), "b": to_record(np.array([np.nan]))},
 }
 
 
@@ -491,8 +491,8 @@ MISTAKES = {
 
 @pytest.mark.parametrize("text", MISTAKES)
 def test_mistakes(folder, text):
-    formats.write("weights.npz", {"first": np.ones(1), "second": np.ones(2)})
-    formats.write("one.npy", {"x": np.ones(1)})
+    write("weights.npz", {"first": np.ones(1), "second": np.ones(2)})
+    write("one.npy", {"x": np.ones(1)})
     (folder / "notes.md").write_text("1")
     (folder / "bad.json").write_text("[1,\n 2 3]")
     with pytest.raises(Diagnostic) as caught:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.tensors import json as encode
 from vjpcalc.tensors.dtypes import DTYPES, dtype_of, to_numpy, to_torch
+from vjpcalc.tensors.json import encode_number, from_json, from_record, loads, locate, shortest, to_record
 
 RECORDS = [
     (np.array([[0.0, 4.0]]), '{"dtype": "float64", "shape": [1, 2], "data": [[0.0, 4.0]]}'),
@@ -37,10 +37,10 @@ RECORDS = [
 
 @pytest.mark.parametrize(("array", "text"), RECORDS, ids=[text for _, text in RECORDS])
 def test_record(array, text):
-    record = encode.to_record(array)
+    record = to_record(array)
     assert json.dumps(record, allow_nan=False) == text
     if not record["dtype"].startswith("complex"):  # these are written only
-        assert_same(encode.from_record(json.loads(text)), array)
+        assert_same(from_record(json.loads(text)), array)
 
 
 def assert_same(found, array):
@@ -64,8 +64,8 @@ def any_array(dtype):
 @settings(max_examples=50, deadline=None)
 def test_every_number_comes_back(dtype, data):
     array = data.draw(any_array(dtype))
-    text = json.dumps(encode.to_record(array), allow_nan=False)
-    assert_same(encode.from_record(encode.loads(text)), array)
+    text = json.dumps(to_record(array), allow_nan=False)
+    assert_same(from_record(loads(text)), array)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -76,10 +76,10 @@ def test_floats_are_printed_as_short_as_numpy_prints_them(dtype):
         else:
             numbers = np.random.default_rng(0).integers(0, 2**32, 20_000, dtype=np.uint32).view(np.float32)
         numbers = numbers[np.isfinite(numbers)]
-        found = encode.shortest(numbers)
+        found = shortest(numbers)
         np.testing.assert_array_equal(found.astype(dtype), numbers)
-    shortest = [float(np.format_float_scientific(number)) for number in numbers]
-    longer = sum(len(repr(a)) > len(repr(b)) for a, b in zip(found.tolist(), shortest, strict=True))
+    texts = [float(np.format_float_scientific(number)) for number in numbers]
+    longer = sum(len(repr(a)) > len(repr(b)) for a, b in zip(found.tolist(), texts, strict=True))
     assert longer <= (2 if dtype is np.float16 else 0)  # ±0.015625, the first after the subnormal ones
 
 
@@ -100,7 +100,7 @@ BARE = [
 
 @pytest.mark.parametrize(("text", "array"), BARE, ids=[text for text, _ in BARE])
 def test_bare_json_has_no_dtype_of_its_own(text, array):
-    found = encode.from_json(encode.loads(text))
+    found = from_json(loads(text))
     assert found.typed
     assert_same(found.array, array)
 
@@ -137,7 +137,7 @@ BAD = [
 @pytest.mark.parametrize(("text", "message"), BAD, ids=[message[:60] for _, message in BAD])
 def test_what_is_no_tensor_is_said(text, message):
     with pytest.raises(Diagnostic) as caught:
-        encode.from_json(encode.loads(text))
+        from_json(loads(text))
     assert (caught.value.kind, caught.value.message) == ("input", message)
 
 
@@ -148,7 +148,7 @@ def test_what_is_no_tensor_is_said(text, message):
 )
 def test_from_json_never_fails_otherwise(value):
     try:
-        found = encode.from_json(value)
+        found = from_json(value)
     except Diagnostic:
         return
     assert found.array.dtype.kind in "bif"
@@ -157,13 +157,13 @@ def test_from_json_never_fails_otherwise(value):
 @pytest.mark.parametrize(("path", "found"), [((0,), "[1, 2]"), ((1, 1), '"x,]"'), ((2,), "[]")])
 def test_locate_finds_an_item_in_the_text(path, found):
     text = ' [ [1, 2],\n [3 , "x,]" ], [] ]'
-    span = encode.locate(text, path)
+    span = locate(text, path)
     assert text[span.start : span.stop] == found
 
 
 @pytest.mark.parametrize("number", [0.1, -0.0, float("inf"), float("-inf"), float("nan")])
 def test_one_number(number):
-    assert repr(encode.from_json(encode.encode_number(number)).array.item()) == repr(number)
+    assert repr(from_json(encode_number(number)).array.item()) == repr(number)
 
 
 def test_a_number_that_does_not_fit_is_never_wrapped_around():
@@ -181,29 +181,27 @@ def test_a_number_that_does_not_fit_is_never_wrapped_around():
 def test_a_million_numbers_take_no_longer_than_a_few_times_the_json_module():
     array = np.random.default_rng(0).standard_normal(1_000_000).astype(np.float32)
     start = time.process_time()
-    record = encode.to_record(array)
+    record = to_record(array)
     encoded = time.process_time()
     text = json.dumps(record)
     dumped = time.process_time()
     assert encoded - start < 5 * (dumped - encoded) + 0.5
-    assert (encode.from_record(json.loads(text)) == array).all()
+    assert (from_record(json.loads(text)) == array).all()
 
 
 def test_numpy_arrays_do_not_import_torch():
     program = (
-        "import sys, json, numpy; from vjpcalc.job import arguments\n"
-        "from vjpcalc.tensors import json as encode\n"
-        "reader = arguments.Reader()\n"
-        "record = encode.to_record(reader.read(arguments.parse_input('x:f32=[[1, 2], [3, 4]]')).array)\n"
-        "assert encode.from_record(record).shape == (2, 2) and 'torch' not in sys.modules"
+        "import sys; from vjpcalc.job.arguments import Reader, parse_input\n"
+        "from vjpcalc.tensors.json import from_record, to_record\n"
+        "record = to_record(Reader().read(parse_input('x:f32=[[1, 2], [3, 4]]')).array)\n"
+        "assert from_record(record).shape == (2, 2) and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_importing_the_package_imports_neither_torch_nor_numpy():
     program = (
-        "import sys; from vjpcalc.job import arguments; from vjpcalc.tensors import dtypes, files, json\n"
-        "arguments.parse_input('x=@x.npy')\n"
+        "import sys; from vjpcalc.job.arguments import parse_input; parse_input('x=@x.npy')\n"
         "assert not {'torch', 'numpy', 'safetensors'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
