@@ -46,9 +46,9 @@ class ReferenceEngine:
         path = Call.parse(call).path
         root, _, name = path.rpartition(".")
         if root == "kernels":
-            from vjpcalc.engines import kernels
+            from vjpcalc.engines.kernels import kernel
 
-            return getattr(kernels, name)
+            return kernel(name)
         if root == "scipy":
             import scipy.special
 
