@@ -60,7 +60,6 @@ JAX_KERNELS = {
     "einsum": "jnp.einsum({*})",
     "cholesky": "jnp.linalg.cholesky({0})",
     "pinv": "jnp.linalg.pinv({0})",
-    "svdvals": "jnp.linalg.svd({0}, compute_uv=False)",
     "matrix_exp": "jax.scipy.linalg.expm({0})",
     "as_bool": "{0}.astype(bool)",
     "as_int": "{0}.astype(int)",
@@ -375,8 +374,10 @@ def _jax_call(node: Node, values: Mapping[str, Any], lacking: dict[str, str]) ->
     code = _infix(operator, values)
     if code is None or operator.function is not None:
         texts, joined = _arguments(operator, "torch" if operator.function is not None else "numpy", values)
-        path = operator.name if operator.function is not None else Call.parse(operator.numpy).path
-        code = Code(_jax_path(path, operator, texts, joined, node, lacking), True)
+        call = Call.parse(operator.numpy or operator.name)
+        path = operator.name if operator.function is not None else call.path
+        field = f".{call.field}" if call.field else ""
+        code = Code(_jax_path(path, operator, texts, joined, node, lacking) + field, True)
     return Code(f"jax.lax.stop_gradient({code.text})", True) if operator.frozen else code
 
 

@@ -36,7 +36,9 @@ class ReferenceEngine:
         function = self.resolve(operator.numpy)
         positional, keywords = operator.arguments("numpy", values)
         with np.errstate(all="ignore"):
-            result = np.asarray(function(*positional, **keywords))
+            result = function(*positional, **keywords)
+        field = Call.parse(operator.numpy).field
+        result = np.asarray(getattr(result, field) if field else result)
         return (
             result.astype(np.float64) if operator.kind == "creation" and result.dtype.kind == "f" else result
         )

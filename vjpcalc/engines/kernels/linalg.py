@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
 
@@ -146,19 +144,3 @@ def cholesky(x: np.ndarray) -> np.ndarray:
         below = x[..., j + 1 :, j] - np.einsum("...ik,...k->...i", y[..., j + 1 :, :j], y[..., j, :j])
         y[..., j + 1 :, j] = below / y[..., j, j][..., None]
     return y
-
-
-def eigenvectors(x: np.ndarray, uplo: Any) -> np.ndarray:
-    return np.linalg.eigh(x, uplo)[1]
-
-
-def svdvals(x: np.ndarray) -> np.ndarray:
-    return np.linalg.svd(x, compute_uv=False)
-
-
-def left_vectors(x: np.ndarray) -> np.ndarray:
-    return np.linalg.svd(x, full_matrices=False)[0]
-
-
-def right_vectors(x: np.ndarray) -> np.ndarray:
-    return np.linalg.svd(x, full_matrices=False)[2]
