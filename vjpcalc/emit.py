@@ -43,7 +43,6 @@ JAX_KERNELS = {
     "remainder": "jnp.remainder({0}, {1})",
     "fmod": "jnp.fmod({0}, {1})",
     "total": "jnp.sum({0}, axis={1}, keepdims={2})",
-    "prod": "jnp.prod({0}, axis={1}, keepdims={2})",
     "amax": "jnp.max({0}, axis={1}, keepdims={2})",
     "amin": "jnp.min({0}, axis={1}, keepdims={2})",
     "any_": "jnp.any({0}, axis={1}, keepdims={2})",

@@ -20,10 +20,6 @@ def total(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
     return np.sum(x, axis=axes_of(x, dim), keepdims=keepdim)
 
 
-def prod(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
-    return np.prod(x, axis=axes_of(x, dim), keepdims=keepdim)
-
-
 def any_(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
     return np.any(x, axis=axes_of(x, dim), keepdims=keepdim)
 
@@ -58,14 +54,6 @@ def amax(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
 
 def amin(x: np.ndarray, dim: Dim = None, keepdim: bool = False) -> np.ndarray:
     return _choose(x, dim, keepdim, lambda lines: np.argmin(lines, axis=-1))
-
-
-def argmax(x: np.ndarray, dim: int | None = None, keepdim: bool = False) -> np.ndarray:
-    return np.argmax(x, axis=dim, keepdims=keepdim) if x.ndim else np.zeros((), int)
-
-
-def argmin(x: np.ndarray, dim: int | None = None, keepdim: bool = False) -> np.ndarray:
-    return np.argmin(x, axis=dim, keepdims=keepdim) if x.ndim else np.zeros((), int)
 
 
 def _middle(lines: np.ndarray) -> np.ndarray:
