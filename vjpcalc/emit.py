@@ -55,7 +55,6 @@ JAX_KERNELS = {
     "unflatten": "jnp.reshape({0}, {shape})",
     "squeeze": "jnp.reshape({0}, {shape})",
     "reshape_as": "jnp.reshape({0}, {shape})",
-    "repeat": "jnp.tile({0}, {1})",
     "einsum": "jnp.einsum({*})",
     "cholesky": "jnp.linalg.cholesky({0})",
     "pinv": "jnp.linalg.pinv({0})",

@@ -37,12 +37,6 @@ def expand_as(x: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.broadcast_to(x, other.shape)
 
 
-def repeat(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    if len(sizes) < x.ndim:
-        raise ValueError(f"there are {x.ndim} dimensions and {len(sizes)} numbers of copies")
-    return np.tile(x, sizes)
-
-
 def getitem(x: np.ndarray, index: tuple) -> np.ndarray:
     """x[index] as torch has it: whole numbers are applied first, so that they never count as index arrays."""
     if not any(isinstance(item, np.ndarray) and item.ndim for item in index):
@@ -175,11 +169,6 @@ def as_int(x: np.ndarray) -> np.ndarray:
 
 def as_bool(x: np.ndarray) -> np.ndarray:
     return x.astype(bool)
-
-
-def arange(start: float, end: float | None, step: float, dtype: str | None = None) -> np.ndarray:
-    options: Any = {"dtype": dtype}
-    return np.arange(0, start, step, **options) if end is None else np.arange(start, end, step, **options)
 
 
 def one_hot(x: np.ndarray, num_classes: int) -> np.ndarray:
