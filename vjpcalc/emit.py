@@ -391,6 +391,8 @@ def _jax_path(
         name = JAX_RENAMED.get(name, name)
         if name in JAX_SPECIAL:
             return f"jax.scipy.special.{name}({joined})"
+    elif operator.function is None and root == "scipy.linalg":
+        return f"jax.{path}({joined})"
     elif operator.function is None and root in ("", "linalg"):
         return f"jnp.{path}({joined})"
     lacking[name] = f"{name}, a function of yours in torch" if operator.function is not None else name

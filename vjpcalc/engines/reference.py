@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
@@ -51,10 +52,8 @@ class ReferenceEngine:
             from vjpcalc.engines.kernels import kernel
 
             return kernel(name)
-        if root == "scipy":
-            import scipy.special
-
-            return getattr(scipy.special, name)
+        if root.startswith("scipy"):
+            return getattr(import_module("scipy.special" if root == "scipy" else root), name)
         if root == "random":
             return getattr(self.random, name)
         if root == "operator":

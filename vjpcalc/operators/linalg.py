@@ -195,7 +195,7 @@ several("block_diagonal_blocks(g, tensors: tensors)", hidden=True, count="len(te
              "    n += t.shape[1]\n"
              "t = atleast_2d(tensors[i])\n"
              "reshape(narrow(narrow(g, 0, m, t.shape[0]), 1, n, t.shape[1]), tensors[i].shape)")
-array("block_diag(*tensors)", torch="block_diag(*tensors)", numpy="kernels.block_diag(*tensors)",
+array("block_diag(*tensors)", torch="block_diag(*tensors)", numpy="scipy.linalg.block_diag(*tensors)",
       complex="numpy", vjp={"tensors": "block_diagonal_blocks(g, tensors)"},
       samples=("block_diag(a, b) | a(2,2) b(1,3)", "block_diag(a, b) | a(2) b()"),
       example="'block_diag(a, b)' a='[[1]]' b='[[2]]' --seed '[[3, 4], [5, 6]]' -> a = [[3]]; b = [[6]]")

@@ -39,16 +39,6 @@ def diag_embed(x: np.ndarray, offset: int, dim1: int, dim2: int) -> np.ndarray:
     return np.moveaxis(y, (-2, -1), (dim1, dim2))
 
 
-def block_diag(*tensors: np.ndarray) -> np.ndarray:
-    blocks = [np.atleast_2d(tensor) for tensor in tensors]
-    y = np.zeros(np.sum([block.shape for block in blocks], axis=0), np.result_type(*blocks))
-    m = n = 0
-    for block in blocks:
-        y[m : m + block.shape[0], n : n + block.shape[1]] = block
-        m, n = m + block.shape[0], n + block.shape[1]
-    return y
-
-
 def solve(a: np.ndarray, b: np.ndarray, left: bool) -> np.ndarray:
     """torch's solve: b of one dimension, or of the batch and size of a, is a vector or a batch of them."""
     if not left:
