@@ -262,7 +262,7 @@ array("logdet(x)", torch="logdet", kinks="logdet(x) == -inf", numpy="kernels.log
       note="nan where the determinant is negative",
       samples=(f"logdet({_WELL}) | x(3,3)", f"logdet({_WELL}) | x(2,3,3)"),
       example="'logdet(x)' x='[[2, 0], [0, 4]]' -> x = [[0.5, 0], [0, 0.25]]")
-array("slogdet_sign(x)", torch="linalg.slogdet(x).sign", numpy="kernels.slogdet_sign", complex="constant",
+array("slogdet_sign(x)", torch="linalg.slogdet(x).sign", numpy="linalg.slogdet(x).sign", complex="constant",
       hidden=True)
 array("slogdet_logabsdet(x)", torch="linalg.slogdet(x).logabsdet", numpy="kernels.logabsdet",
       complex="numpy", hidden=True, vjp={"x": "g[..., None, None] * inv(x).mT"})

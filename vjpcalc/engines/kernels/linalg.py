@@ -97,12 +97,8 @@ def logabsdet(x: np.ndarray) -> np.ndarray:
     return value + 1j * (sign.imag / sign.real) if np.iscomplexobj(x) else value
 
 
-def slogdet_sign(x: np.ndarray) -> np.ndarray:
-    return np.linalg.slogdet(x.real)[0]
-
-
 def logdet(x: np.ndarray) -> np.ndarray:
-    return np.where(slogdet_sign(x) < 0, np.nan, logabsdet(x))
+    return np.where(np.linalg.slogdet(x.real).sign < 0, np.nan, logabsdet(x))
 
 
 def matrix_exp(x: np.ndarray) -> np.ndarray:
