@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
+from vjpcalc.engines.kernels import kernel
 from vjpcalc.operators.row import Call, Operator
+
+MODULES = {"": "numpy", "linalg": "numpy.linalg", "scipy": "scipy.special"}  # how a row's texts call them
 
 
 class ReferenceEngine:
@@ -46,21 +49,12 @@ class ReferenceEngine:
 
     def resolve(self, call: str) -> Callable[..., Any]:
         """The function behind a row's ``numpy`` text."""
-        path = Call.parse(call).path
-        root, _, name = path.rpartition(".")
+        root, _, name = Call.parse(call).path.rpartition(".")
         if root == "kernels":
-            from vjpcalc.engines.kernels import kernel
-
             return kernel(name)
-        if root.startswith("scipy"):
-            return getattr(import_module("scipy.special" if root == "scipy" else root), name)
         if root == "random":
             return getattr(self.random, name)
-        if root == "operator":
-            import operator
-
-            return getattr(operator, name)
-        return getattr(getattr(np, root) if root else np, name)
+        return getattr(import_module(MODULES.get(root, root)), name)
 
     def constant(self, data: Any, *, whole: bool = False) -> np.ndarray:
         array = np.asarray(data)
