@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 from conftest import validate
 
-from vjpcalc.batch import job as batch
-from vjpcalc.batch.job import Settings, Shard, run
+from vjpcalc.batch import pool
+from vjpcalc.batch.job import Settings, _program
+from vjpcalc.batch.pool import Shard, run
+from vjpcalc.batch.records import Records
 from vjpcalc.language import syntax
 
 VJPCALC = [sys.executable, "-m", "vjpcalc"]
@@ -151,7 +153,7 @@ def test_programs_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     parsed = []
     original = syntax.parse
     monkeypatch.setattr(syntax, "parse", lambda text, *more: parsed.append(text) or original(text, *more))
-    batch._program.cache_clear()
+    _program.cache_clear()
     jobs = [{"expression": f"x*{k % 2 + 2}", "inputs": {"x": k}} for k in range(20)]
     assert len(list(run(io.BytesIO(lines(*jobs).encode()), Settings()))) == 20
     assert [text for text in parsed if text.startswith("x*")] == ["x*2", "x*3"]
@@ -287,9 +289,9 @@ def test_resume_without_a_file_starts_one(cli, tmp_path: Path, whole: bytes) -> 
 
 def test_resume_runs_only_what_is_missing(cli, tmp_path: Path, whole: bytes, monkeypatch) -> None:
     ran_lines = []
-    original = batch.run_line
+    original = pool.run_line
     monkeypatch.setattr(
-        batch, "run_line", lambda number, *more: ran_lines.append(number) or original(number, *more)
+        pool, "run_line", lambda number, *more: ran_lines.append(number) or original(number, *more)
     )
     (tmp_path / "out.jsonl").write_bytes(b"\n".join(whole.split(b"\n")[:7]) + b"\n")
     cli("batch", str(tmp_path / "jobs.jsonl"), "-o", str(tmp_path / "out.jsonl"), "--resume")
@@ -321,7 +323,7 @@ def test_resume_needs_a_file(cli) -> None:
 
 
 def test_a_file_has_one_writer(cli, tmp_path: Path) -> None:
-    with batch.Records(str(tmp_path / "out.jsonl")):
+    with Records(str(tmp_path / "out.jsonl")):
         ran = cli("batch", "-", "-o", str(tmp_path / "out.jsonl"), stdin=lines(square(1)))
     assert ran.status == 2
     assert "another vjpcalc is writing" in ran.err

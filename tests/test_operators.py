@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import shlex
 from dataclasses import replace
+from importlib import import_module
 
 import numexpr
 import numpy as np
@@ -18,6 +19,7 @@ from vjpcalc.check.fuse import MASK_OPERATORS
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.verdict import check
 from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.engines.kernels import FAMILIES
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.torch import resolve as resolve_torch
@@ -243,6 +245,12 @@ def test_a_row_marked_analytic_is_differentiated_by_a_complex_step(row: Operator
 
 
 # ---- what a row says ---------------------------------------------------------------------------------------
+
+
+def test_no_two_kernels_have_one_name() -> None:
+    modules = [import_module(f"vjpcalc.engines.kernels.{family}") for family in FAMILIES]
+    own = [n for m in modules for n, f in vars(m).items() if getattr(f, "__module__", "") == m.__name__]
+    assert len(own) == len(set(own))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

@@ -45,7 +45,6 @@ JAX_KERNELS = {
     "remainder": "jnp.remainder({0}, {1})",
     "fmod": "jnp.fmod({0}, {1})",
     "total": "jnp.sum({0}, axis={1}, keepdims={2})",
-    "prod": "jnp.prod({0}, axis={1}, keepdims={2})",
     "amax": "jnp.max({0}, axis={1}, keepdims={2})",
     "amin": "jnp.min({0}, axis={1}, keepdims={2})",
     "any_": "jnp.any({0}, axis={1}, keepdims={2})",
@@ -58,11 +57,9 @@ JAX_KERNELS = {
     "unflatten": "jnp.reshape({0}, {shape})",
     "squeeze": "jnp.reshape({0}, {shape})",
     "reshape_as": "jnp.reshape({0}, {shape})",
-    "repeat": "jnp.tile({0}, {1})",
     "einsum": "jnp.einsum({*})",
     "cholesky": "jnp.linalg.cholesky({0})",
     "pinv": "jnp.linalg.pinv({0})",
-    "svdvals": "jnp.linalg.svd({0}, compute_uv=False)",
     "matrix_exp": "jax.scipy.linalg.expm({0})",
     "as_bool": "{0}.astype(bool)",
     "as_int": "{0}.astype(int)",
@@ -376,8 +373,10 @@ def _jax_call(node: Applied, values: Mapping[str, Any], lacking: dict[str, str])
     code = _infix(operator, values)
     if code is None or operator.function is not None:
         texts, joined = _arguments(operator, "torch" if operator.function is not None else "numpy", values)
-        path = operator.name if operator.function is not None else Call.parse(operator.numpy).path
-        code = Code(_jax_path(path, operator, texts, joined, node, lacking), True)
+        call = Call.parse(operator.numpy or operator.name)
+        path = operator.name if operator.function is not None else call.path
+        field = f".{call.field}" if call.field else ""
+        code = Code(_jax_path(path, operator, texts, joined, node, lacking) + field, True)
     return Code(f"jax.lax.stop_gradient({code.text})", True) if operator.frozen else code
 
 
@@ -393,6 +392,8 @@ def _jax_path(
         name = JAX_RENAMED.get(name, name)
         if name in JAX_SPECIAL:
             return f"jax.scipy.special.{name}({joined})"
+    elif operator.function is None and root == "scipy.linalg":
+        return f"jax.{path}({joined})"
     elif operator.function is None and root in ("", "linalg"):
         return f"jnp.{path}({joined})"
     lacking[name] = f"{name}, a function of yours in torch" if operator.function is not None else name

@@ -43,9 +43,11 @@ def batch(
     ] = False,
 ) -> int:
     """Run many jobs: JSON Lines in, one record a line out, in order; a bad line costs no other."""
-    from vjpcalc.batch import job as batches
+    from vjpcalc.batch import pool
+    from vjpcalc.batch.job import Settings
+    from vjpcalc.batch.records import Tally, open_records
 
-    settings = batches.Settings(
+    settings = Settings(
         run.dtype,
         check.check,
         check.check_limit,
@@ -55,28 +57,28 @@ def batch(
         run.max_elements,
         tuple(run.use or ()),
     )
-    shard = batches.Shard.of_environment()
+    shard = pool.Shard.of_environment()
     if out is None and (resume or shard.size > 1):
-        why = "--resume continues a file" if resume else "several processes need a file each"
-        raise Diagnostic("usage", why, hint="name it: -o 'records.{rank}.jsonl'")
-    tally = batches.Tally()
+        message = "--resume continues a file" if resume else "several processes need a file each"
+        raise Diagnostic("usage", message, hint="name it: -o 'records.{rank}.jsonl'")
+    tally = Tally()
     with open_jobs(jobs) as stream, ExitStack() as stack:
         records = None
         if out is not None:
-            records = batches.open_records(out, shard, resume=resume, strict=check.strict)
+            records = open_records(out, shard, resume=resume, strict=check.strict)
             stack.enter_context(records)
             tally.resumed({line: known.failure for line, known in records.done.items() if line in shard})
         write = print_line if records is None else records.write
         tell: Callable[[int], None] = lambda failures: None  # noqa: E731
         if sys.stderr.isatty() and not quiet and not (records is None and sys.stdout.isatty()):
-            total = batches.count_jobs(stream, shard)
+            total = pool.count_jobs(stream, shard)
             tell = stack.enter_context(jobs_bar(total, tally.known, color=not no_color))
-        outcomes = batches.run(
+        outcomes = pool.run(
             stream,
             settings,
             processes=processes or os.cpu_count() or 1,
             shard=shard,
-            done=None if records is None else records.done,
+            done=None if records is None else records.holds,
         )
         stack.enter_context(closing(outcomes))
         for outcome in outcomes:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
+from vjpcalc.engines.kernels import kernel
 from vjpcalc.operators.row import Call, Operator
+
+MODULES = {"": "numpy", "linalg": "numpy.linalg", "scipy": "scipy.special"}  # how a row's texts call them
 
 
 class ReferenceEngine:
@@ -36,30 +40,21 @@ class ReferenceEngine:
         function = self.resolve(operator.numpy)
         positional, keywords = operator.arguments("numpy", values)
         with np.errstate(all="ignore"):
-            result = np.asarray(function(*positional, **keywords))
+            result = function(*positional, **keywords)
+        field = Call.parse(operator.numpy).field
+        result = np.asarray(getattr(result, field) if field else result)
         return (
             result.astype(np.float64) if operator.kind == "creation" and result.dtype.kind == "f" else result
         )
 
     def resolve(self, call: str) -> Callable[..., Any]:
         """The function behind a row's ``numpy`` text."""
-        path = Call.parse(call).path
-        root, _, name = path.rpartition(".")
+        root, _, name = Call.parse(call).path.rpartition(".")
         if root == "kernels":
-            from vjpcalc.engines import kernels
-
-            return getattr(kernels, name)
-        if root == "scipy":
-            import scipy.special
-
-            return getattr(scipy.special, name)
+            return kernel(name)
         if root == "random":
             return getattr(self.random, name)
-        if root == "operator":
-            import operator
-
-            return getattr(operator, name)
-        return getattr(getattr(np, root) if root else np, name)
+        return getattr(import_module(MODULES.get(root, root)), name)
 
     def constant(self, data: Any, *, whole: bool = False) -> np.ndarray:
         array = np.asarray(data)

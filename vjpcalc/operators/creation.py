@@ -27,7 +27,7 @@ creation("eye(n: int, m: int = None, dtype: dtype = None)", aliases="identity",
          samples=("eye(3) @ x | x(3)", "eye(2, 3) @ x | x(3)"),
          example="'eye(2) @ x' x='[1, 2]' --seed '[3, 4]' -> x = [3, 4]")
 creation("arange(start: number, end|stop: number = None, step: number = 1, dtype: dtype = None)",
-         numpy="kernels.arange(start, end, step, dtype=dtype)",
+         numpy="arange(start, end, step, dtype=dtype)",
          size="int(abs((start if end == None else end - start) / step)) + 1",
          note="whole numbers make whole numbers (a constant to index with); they are promoted where they "
               "meet others",

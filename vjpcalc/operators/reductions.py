@@ -34,12 +34,12 @@ composed("mean(x, dim: axes = None, keepdim: flag = False)", torch="mean(x, dim,
          vjp={"x": "restore(g, x, dim, keepdim) / (numel(x) / max(numel(g), 1))"},
          samples=_samples(_ALONG[:5], "mean"),
          example="'mean(x)' x='[1, 2, 3, 4]' -> x = [0.25, 0.25, 0.25, 0.25]")
-array("prod(x)", torch="prod(x)", numpy="kernels.prod(x)", complex="numpy",
+array("prod(x)", torch="prod(x)", numpy="prod(x)", complex="numpy",
       vjp={"x": "g * prod_of_others(x, None)"},
       samples=("prod(x) | x(2,3)", "prod(x) | x()", "prod(x) | x(0)", "prod(x * [0, 1, 1]) | x(3)"),
       example="'prod(x)' x='[0, 2, 3]' -> x = [6, 0, 0]")
 array("prod(x, dim: axis, keepdim: flag = False)", torch="prod(x, dim, keepdim)",
-      numpy="kernels.prod(x, dim, keepdim)", complex="numpy",
+      numpy="prod(x, axis=dim, keepdims=keepdim)", complex="numpy",
       vjp={"x": "restore(g, x, dim, keepdim) * prod_of_others(x, dim)"},
       samples=("prod(x, dim=1) | x(2,3)", "prod(x, -2, True) | x(2,3)", "prod(x * [0, 1, 0], 1) | x(2,3)",
                "prod(x, 0) | x(0,2)"),
@@ -135,7 +135,7 @@ for _name, _whole, _sign, _a, _b in [("max", "amax", ">", 0, 1), ("min", "amin",
              example=f"'{_name}(a, b)' a='[1, 4]' b='[2, 3]' --seed '[1, 1]' "
                      f"-> a = [{_a}, {_b}]; b = [{_b}, {_a}]")
     array(f"arg{_name}(x, dim: axis = None, keepdim: flag = False)", torch=f"arg{_name}(x, dim, keepdim)",
-          frozen=True, numpy=f"kernels.arg{_name}(x, dim, keepdim)", complex="constant",
+          frozen=True, numpy=f"arg{_name}(x, axis=dim, keepdims=keepdim)", complex="constant",
           note="whole numbers: no gradient flows through",
           samples=(f"arg{_name}(x) | x(2,3)", f"arg{_name}(x, 1, True) | x(2,3)"),
           example=f"'x[arg{_name}(x)]' x='[1, 3, 2]' -> x = [{_a}, {_b}, 0]")

@@ -140,7 +140,7 @@ movement("broadcast_to(x, *shape|size: shape)", torch="broadcast_to(x, shape)",
          samples=("broadcast_to(x, (2, 3)) | x(3)", "broadcast_to(x, (2, 3)) | x(2,1)"),
          example="'broadcast_to(x, (2, 2))' x='[1, 2]' --seed '[[1, 2], [3, 4]]' -> x = [4, 6]")
 movement("repeat(x, *sizes|repeats: shape)", torch="Tensor.repeat(x, sizes)",
-         numpy="kernels.repeat(x, sizes)", size=_COPIES,
+         numpy="tile(x, sizes)", size=_COPIES,
          vjp={"x": "accumulate(g, repeat(positions(x), sizes), x)"},
          note="torch's: copies of the whole, NumPy's tile; NumPy's repeat is repeat_interleave (or repeat "
               "with axis=)",
