@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "vjpcalc"
 RANKS = [
     {"diagnostics", "limits"},
     {"operators"},
-    {"language.source", "language.syntax", "language.trace", "language.values"},
+    {"language.source", "language.syntax", "language.code", "language.trace", "language.values"},
     {"language.run", "language.host", "language.engine"},
     {"engines", "tensors"},
     {"rules", "simplify", "differentiate", "use"},
