@@ -121,10 +121,6 @@ class _Simplifier:
                 return _literal(COMPUTED[function](*map(_value, operands)))
             case "not", (operand,) if _is_known(operand):
                 return _literal(not _value(operand))
-            case "logical_and" | "logical_or" as function, (left, right):
-                for mask, other in ((left, right), (right, left)):
-                    if _is_known(mask):
-                        return mask if bool(_value(mask)) == (function == "logical_or") else other
             case "eq" | "ne" as function, (Name(), Literal(None)):
                 return _literal(function == "ne")  # a tensor is not None
             case "mul" | "div" | "pow", (left, right) if _is_one(right):
@@ -146,8 +142,6 @@ class _Simplifier:
                 return _literal(SCALAR[function](*map(_value, numbers)))
             case "len", (Items(items, False),):
                 return _literal(len(items))
-            case "len", (Name(name),) if isinstance(tensors := self.values.get(name), tuple):
-                return _literal(len(tensors))
             case "numel", (x,) if (shape := self.shape(x)) is not None:
                 return _literal(numel(shape))
             case "restore", (g, Name() as x, dim, keepdim):
