@@ -8,23 +8,35 @@ holds a tensor.
 
 from __future__ import annotations
 
-import ast
-import copy
-import operator as python
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from vjpcalc.diagnostics import Span
+from vjpcalc.language.code import code
+from vjpcalc.language.interpret import row_program
+from vjpcalc.language.syntax import (
+    Apply,
+    Assign,
+    Choice,
+    Evaluate,
+    Expression,
+    For,
+    If,
+    Items,
+    Literal,
+    Logical,
+    Member,
+    Name,
+    Slice,
+    Statement,
+)
+from vjpcalc.language.values import SCALAR
 from vjpcalc.operators.row import numel
 
 LONGEST = 120  # characters: a longer result is no simplification
-BINARY: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: python.add, ast.Sub: python.sub, ast.Mult: python.mul, ast.Div: python.truediv,
-    ast.FloorDiv: python.floordiv, ast.Mod: python.mod,
-}  # fmt: skip
-COMPARE: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Eq: python.eq, ast.NotEq: python.ne, ast.Lt: python.lt, ast.LtE: python.le, ast.Gt: python.gt,
-    ast.GtE: python.ge,
-}  # fmt: skip
+COMPUTED = {name: function for name, function in SCALAR.items() if name != "pow"}  # 3 ** -0.5 says more
+NOWHERE = Span(0, 0)  # what is made here stands in no text
 
 
 def simplified(rule: str, values: Mapping[str, Any]) -> str:
@@ -32,15 +44,13 @@ def simplified(rule: str, values: Mapping[str, Any]) -> str:
 
     ``values`` are bound arguments: anything with a ``shape`` is a tensor, everything else is known.
     """
+    *statements, last = row_program(rule).statements
+    if not isinstance(last, Evaluate):
+        return rule
+    simplifier = _Simplifier(values)
     try:
-        names: dict[str, ast.expr] = {}
-        statements = ast.parse(rule).body
-        for statement in statements[:-1]:
-            _assign(statement, values, names)
-        last = statements[-1]
-        if not isinstance(last, ast.Expr):
-            return rule
-        text = ast.unparse(ast.fix_missing_locations(_Simplifier(values, names).visit(last.value)))
+        simplifier.run(statements)
+        text = code(simplifier.expression(last.value))
     except (_TooHardError, ArithmeticError, TypeError, ValueError, LookupError):
         return rule
     return text if len(text) <= max(LONGEST, len(rule)) else rule
@@ -50,232 +60,214 @@ class _TooHardError(Exception):
     pass
 
 
-def _assign(statement: ast.stmt, values: Mapping[str, Any], names: dict[str, ast.expr]) -> None:
-    simplifier = _Simplifier(values, names)
-    match statement:
-        case ast.Assign(targets=[ast.Name(name)], value=value):
-            names[name] = simplifier.visit(copy.deepcopy(value))
-        case ast.If(test, body, orelse):
-            known = simplifier.visit(copy.deepcopy(test))
-            if not _known(known):
-                raise _TooHardError
-            for inner in body if _value(known) else orelse:
-                _assign(inner, values, names)
-        case ast.AugAssign(target=ast.Name(name), op=op, value=value):
-            names[name] = simplifier.visit(ast.BinOp(ast.Name(name, ast.Load()), op, copy.deepcopy(value)))
-        case ast.For(target=ast.Name(name), iter=ast.Call(func=ast.Name("range"), args=bounds), body=body):
-            known_bounds = [simplifier.visit(copy.deepcopy(bound)) for bound in bounds]
-            if (
-                not all(map(_known, known_bounds))
-                or len(turns := range(*map(_value, known_bounds))) > LONGEST
-            ):
-                raise _TooHardError
-            for turn in turns:
-                names[name] = ast.Constant(turn)
-                for inner in body:
-                    _assign(inner, values, names)
-        case _:
-            raise _TooHardError
+class _Simplifier:
+    """``values`` are the arguments by name, ``assigned`` what the rule's own names stand for, simplified."""
 
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+        self.assigned: dict[str, Expression] = {}
 
-class _Simplifier(ast.NodeTransformer):
-    def __init__(self, values: Mapping[str, Any], names: Mapping[str, ast.expr]) -> None:
-        self.values, self.names = values, names
+    # -- statements
 
-    def of(self, name: ast.Name) -> Any:
-        return self.values.get(name.id)
+    def run(self, statements: Iterable[Statement]) -> None:
+        for statement in statements:
+            match statement:
+                case Assign((name,), value):
+                    self.assigned[name] = self.expression(value)
+                case If(condition, body, otherwise):
+                    self.run(body if _value(self.expression(condition)) else otherwise)
+                case For(name, bounds, body):
+                    turns = range(*(_value(self.expression(bound)) for bound in bounds))
+                    if len(turns) > LONGEST:
+                        raise _TooHardError
+                    for turn in turns:
+                        self.assigned[name] = Literal(turn, NOWHERE)
+                        self.run(body)
+                case _:
+                    raise _TooHardError
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id in self.names:
-            return copy.deepcopy(self.names[node.id])
-        if node.id in self.values and not _holds_tensors(self.values[node.id]):
-            return _constant(self.values[node.id])
-        return node
+    # -- expressions
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        base = self.visit(node.value)
-        if isinstance(base, ast.Name) and hasattr(value := self.of(base), "shape"):
-            if node.attr == "ndim":
-                return ast.Constant(len(value.shape))
-            if node.attr == "shape":
-                return _constant(tuple(value.shape))
-        if node.attr == "ndim" or node.attr == "shape":
-            raise _TooHardError
-        return ast.Attribute(base, node.attr, ast.Load())
+    def expression(self, expression: Expression) -> Expression:
+        match expression:
+            case Name(name):
+                if name in self.assigned:
+                    return self.assigned[name]
+                is_known = name in self.values and not _holds_tensors(self.values[name])
+                return _literal(self.values[name]) if is_known else expression
+            case Choice(condition, yes, no):
+                condition = self.expression(condition)
+                if _is_known(condition):
+                    return self.expression(yes if _value(condition) else no)
+        expression = _rebuilt(expression, self.expression)
+        match expression:
+            case Member(base, "ndim" | "shape" as name):
+                shape = self.shape(base)
+                if shape is None:
+                    raise _TooHardError
+                return _literal(shape if name == "shape" else len(shape))
+            case Logical(sign, items) if all(map(_is_known, items)):
+                return _literal((all if sign == "and" else any)(map(_value, items)))
+            case Apply(sign=str()):
+                return self.signed(expression)
+            case Apply(method=False):
+                return self.called(expression)
+        return expression
 
-    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
-        test = self.visit(node.test)
-        if _known(test):
-            return self.visit(node.body if _value(test) else node.orelse)
-        return ast.IfExp(test, self.visit(node.body), self.visit(node.orelse))
+    def signed(self, call: Apply) -> Expression:
+        """What is written with a sign, its operands simplified."""
+        match call.function, call.arguments:
+            case function, operands if function in COMPUTED and all(map(_is_known, operands)):
+                return _literal(COMPUTED[function](*map(_value, operands)))
+            case "not", (operand,) if _is_known(operand):
+                return _literal(not _value(operand))
+            case "eq" | "ne" as function, (Name(), Literal(None)):
+                return _literal(function == "ne")  # a tensor is not None
+            case "mul" | "div" | "pow", (left, right) if _is_one(right):
+                return left
+            case "mul", (left, right) if _is_one(left):
+                return right
+            case "matmul", (left, right):
+                return self.product(call, left, right)
+        return call
 
-    def visit_Compare(self, node: ast.Compare) -> ast.expr:
-        left, right = self.visit(node.left), [self.visit(item) for item in node.comparators]
-        if len(right) == 1 and _known(left) and _known(right[0]) and type(node.ops[0]) in COMPARE:
-            return ast.Constant(bool(COMPARE[type(node.ops[0])](_value(left), _value(right[0]))))
-        if len(right) == 1 and isinstance(left, ast.Name) and _known(right[0]) and _value(right[0]) is None:
-            return ast.Constant(isinstance(node.ops[0], ast.NotEq))  # a tensor is not None
-        return ast.Compare(left, node.ops, right)
+    def called(self, call: Apply) -> Expression:
+        """A function's call or an index, its arguments simplified."""
+        match call.function, call.arguments:
+            case "getitem", (items, index) if _is_known(items) and _is_known(index):
+                return _literal(_value(items)[_value(index)])
+            case "where", (condition, yes, no) if _is_known(condition):
+                return yes if _value(condition) else no
+            case "max" | "min" as function, (_, _, *_) as numbers if all(map(_is_known, numbers)):
+                return _literal(SCALAR[function](*map(_value, numbers)))
+            case "len", (Items(items, False),):
+                return _literal(len(items))
+            case "numel", (x,) if (shape := self.shape(x)) is not None:
+                return _literal(numel(shape))
+            case "restore", (g, Name() as x, dim, keepdim):
+                return self.restored(g, x, _value(dim), _value(keepdim))
+            case "squeeze", (Apply("matmul", (left, right)) as product, Literal(-1)):
+                if (column := self.vector(right, "column")) is not None:
+                    return replace(product, arguments=(left, column))
+                column, number = self.vector(left, "column"), self.number(right)
+                if column is not None and number is not None:
+                    return _made("mul", column, number, sign="*")
+        return call
 
-    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        base, index = self.visit(node.value), self.visit(node.slice)
-        if isinstance(base, ast.Tuple) and _known(base) and _known(index):
-            return _constant(_value(base)[_value(index)])
-        return ast.Subscript(base, index, ast.Load())
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
-        parts = [self.visit(value) for value in node.values]
-        if all(map(_known, parts)):
-            every = [bool(_value(part)) for part in parts]
-            return ast.Constant(all(every) if isinstance(node.op, ast.And) else any(every))
-        return ast.BoolOp(node.op, parts)
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
-        operand = self.visit(node.operand)
-        if _known(operand) and isinstance(node.op, ast.Not):
-            return ast.Constant(not _value(operand))
-        if _known(operand) and isinstance(node.op, ast.USub) and isinstance(_value(operand), int | float):
-            return _constant(-_value(operand))
-        return ast.UnaryOp(node.op, operand)
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        left, right = self.visit(node.left), self.visit(node.right)
-        known_left, known_right = _known(left), _known(right)
-        if isinstance(node.op, ast.BitAnd | ast.BitOr) and (known_left or known_right):
-            return self._mask(node.op, left, right)
-        if known_left and known_right and type(node.op) in BINARY:
-            return _constant(BINARY[type(node.op)](_value(left), _value(right)))
-        if known_right and isinstance(node.op, ast.Mult | ast.Div | ast.Pow) and _is_one(right):
-            return left
-        if known_left and isinstance(node.op, ast.Mult) and _is_one(left):
-            return right
-        if isinstance(node.op, ast.MatMult):
-            return self._product(left, right)
-        return ast.BinOp(left, node.op, right)
-
-    def _product(self, left: ast.expr, right: ast.expr) -> ast.expr:
-        """``left @ right``, an outer product where a column meets a row that were made of vectors."""
-        a, b = self._vector(left, column=True), self._vector(right, column=False)
-        if a is not None and b is not None:
-            return ast.Call(ast.Name("outer", ast.Load()), [a, b], [])
-        row, scalar = self._vector(left, column=False), self._scalar(left)
-        if row is not None and self._ndim(right) == 2:
-            return ast.BinOp(row, ast.MatMult(), right)
-        if scalar is not None and b is not None:
-            return ast.BinOp(scalar, ast.Mult(), b)
-        return ast.BinOp(left, ast.MatMult(), right)
-
-    def _ndim(self, node: ast.expr) -> int | None:
-        if isinstance(node, ast.Attribute) and node.attr == "mT":
-            node = node.value
-        shape = getattr(self.of(node), "shape", None) if isinstance(node, ast.Name) else None
-        return None if shape is None else len(shape)
-
-    def _scalar(self, node: ast.expr) -> ast.expr | None:
-        """g, where ``node`` is a number as a matrix: ``unsqueeze(unsqueeze(g, -1), -2)``."""
-        match node:
-            case ast.Call(
-                func=ast.Name("unsqueeze"), args=[ast.Call(func=ast.Name("unsqueeze"), args=[g, _]), _]
-            ):
-                return g if self._ndim(g) == 0 else None
-        return None
-
-    def _vector(self, node: ast.expr, *, column: bool) -> ast.expr | None:
-        """x, where ``node`` is a vector x as a column (as a row): ``unsqueeze(x, -1)``, ``unsqueeze(x,
-        -2).mT``.
-        """
-        if isinstance(node, ast.Attribute) and node.attr == "mT":
-            return self._vector(node.value, column=not column)
-        match node:
-            case ast.Call(func=ast.Name("unsqueeze"), args=[ast.Name() as x, dim]):
-                if (
-                    ast.unparse(dim) == ("-1" if column else "-2")
-                    and len(getattr(self.of(x), "shape", ())) == 1
-                ):
-                    return x
-        return None
-
-    def _mask(self, op: ast.operator, left: ast.expr, right: ast.expr) -> ast.expr:
-        known, other = (left, right) if _known(left) else (right, left)
-        decides = bool(_value(known)) == isinstance(op, ast.BitOr)
-        return ast.Constant(_value(known)) if decides else other
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
-        arguments = [self.visit(argument) for argument in node.args]
-        if name == "where" and len(arguments) == 3 and _known(arguments[0]):
-            return arguments[1] if _value(arguments[0]) else arguments[2]
-        if name in ("max", "min") and len(arguments) > 1 and all(map(_known, arguments)):
-            return _constant((max if name == "max" else min)(map(_value, arguments)))
-        if name in ("numel", "len") and len(arguments) == 1 and isinstance(arguments[0], ast.Name):
-            value = self.of(arguments[0])
-            if name == "len" and isinstance(value, tuple):
-                return ast.Constant(len(value))
-            if name == "numel" and hasattr(value, "shape"):
-                return ast.Constant(numel(value.shape))
-        if name == "len" and len(arguments) == 1 and isinstance(arguments[0], ast.Tuple):
-            return ast.Constant(len(arguments[0].elts))
-        if name == "squeeze" and len(arguments) == 2 and ast.unparse(arguments[1]) == "-1":
-            match arguments[0]:
-                case ast.BinOp(left=matrix, op=ast.MatMult(), right=right):
-                    if (x := self._vector(right, column=True)) is not None:
-                        return ast.BinOp(matrix, ast.MatMult(), x)
-                    vector, scalar = self._vector(matrix, column=True), self._scalar(right)
-                    if vector is not None and scalar is not None:
-                        return ast.BinOp(vector, ast.Mult(), scalar)
-        if name == "restore" and len(arguments) == 4 and isinstance(arguments[1], ast.Name):
-            return self._restored(arguments)
-        function = node.func if isinstance(node.func, ast.Name) else self.visit(node.func)
-        keywords = [ast.keyword(keyword.arg, self.visit(keyword.value)) for keyword in node.keywords]
-        return ast.Call(function, arguments, keywords)
-
-    def _restored(self, arguments: list[ast.expr]) -> ast.expr:
+    def restored(self, g: Expression, x: Name, dim: Any, keepdim: bool) -> Expression:
         """``restore(g, x, dim, keepdim)``: g, with the dimensions that a reduction took away put back with
         size 1.
         """
-        g, x, dim, keepdim = arguments
-        assert isinstance(x, ast.Name)
-        if not (_known(dim) and _known(keepdim)):
-            raise _TooHardError
-        ndim, axes = len(self.values[x.id].shape), _value(dim)
-        if _value(keepdim) or axes is None or ndim == 0 or len(axes) == ndim:
+        ndim = self.ndim(x)
+        if keepdim or dim is None or ndim == 0 or len(dim) == ndim:
             return g  # the rest is broadcasting
-        for axis in sorted(axes):
-            g = ast.Call(ast.Name("unsqueeze", ast.Load()), [g, ast.Constant(axis)], [])
+        for axis in sorted(dim):
+            g = _made("unsqueeze", g, _literal(axis))
         return g
+
+    # -- tensors
+
+    def shape(self, expression: Expression) -> tuple[int, ...] | None:
+        """The shape of a tensor that stands there by its name, else None."""
+        value = self.values.get(expression.name) if isinstance(expression, Name) else None
+        return getattr(value, "shape", None)
+
+    def ndim(self, expression: Expression) -> int | None:
+        """How many dimensions such a tensor, or its transpose, has."""
+        match expression:
+            case Member(base, "mT"):
+                return self.ndim(base)
+        shape = self.shape(expression)
+        return None if shape is None else len(shape)
+
+    def product(self, call: Apply, left: Expression, right: Expression) -> Expression:
+        """``left @ right`` without the dimensions of size 1 that made matrices of vectors and numbers."""
+        column, row = self.vector(left, "column"), self.vector(right, "row")
+        if column is not None and row is not None:
+            return _made("outer", column, row)
+        number, left_row = self.number(left), self.vector(left, "row")
+        if left_row is not None and self.ndim(right) == 2:
+            return replace(call, arguments=(left_row, right))
+        if number is not None and row is not None:
+            return _made("mul", number, row, sign="*")
+        return call
+
+    def vector(self, expression: Expression, side: str) -> Expression | None:
+        """x, where a vector x stands there as a column (``unsqueeze(x, -1)``, ``unsqueeze(x, -2).mT``) or as
+        a row.
+        """
+        match expression:
+            case Member(base, "mT"):
+                return self.vector(base, "row" if side == "column" else "column")
+            case Apply("unsqueeze", (Name() as x, Literal(dim))) if self.ndim(x) == 1:
+                return x if dim == (-1 if side == "column" else -2) else None
+        return None
+
+    def number(self, expression: Expression) -> Expression | None:
+        """g, where a number g stands there as a matrix: ``unsqueeze(unsqueeze(g, -1), -2)``."""
+        match expression:
+            case Apply("unsqueeze", (Apply("unsqueeze", (g, _)), _)) if self.ndim(g) == 0:
+                return g
+        return None
+
+
+def _rebuilt(expression: Expression, change: Callable[[Any], Any]) -> Expression:
+    """The expression with a change made to each of its direct parts."""
+    match expression:
+        case Items(items) | Logical(_, items):
+            return replace(expression, items=tuple(map(change, items)))
+        case Slice(start, stop, step):
+            start, stop, step = (None if part is None else change(part) for part in (start, stop, step))
+            return replace(expression, start=start, stop=stop, step=step)
+        case Apply(_, arguments, keywords):
+            return replace(
+                expression,
+                arguments=tuple(map(change, arguments)),
+                keywords=tuple((key, change(value)) for key, value in keywords),
+            )
+        case Member(base):
+            return replace(expression, base=change(base))
+        case Choice(condition, yes, no):
+            return replace(expression, condition=change(condition), yes=change(yes), no=change(no))
+    return expression
+
+
+def _made(function: str, *arguments: Expression, sign: str | None = None) -> Apply:
+    return Apply(function, arguments, (), NOWHERE, sign)
+
+
+def _literal(value: Any) -> Expression:
+    if isinstance(value, tuple | list):
+        return Items(tuple(map(_literal, value)), False, NOWHERE)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return Literal(int(value), NOWHERE)
+    if value is Ellipsis or value is None or isinstance(value, bool | int | float | str):
+        return Literal(value, NOWHERE)
+    raise _TooHardError
+
+
+def _is_known(expression: Expression) -> bool:
+    match expression:
+        case Items(items, False):
+            return all(map(_is_known, items))
+    return isinstance(expression, Literal)
+
+
+def _value(expression: Expression) -> Any:
+    match expression:
+        case Literal(value):
+            return value
+        case Items(items, False):
+            return tuple(map(_value, items))
+    raise _TooHardError
+
+
+def _is_one(expression: Expression) -> bool:
+    match expression:
+        case Literal(int() | float() as value):
+            return value == 1 and value is not True
+    return False
 
 
 def _holds_tensors(value: Any) -> bool:
     return hasattr(value, "shape") or (isinstance(value, tuple | list) and any(map(_holds_tensors, value)))
-
-
-def _constant(value: Any) -> ast.expr:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-        return ast.UnaryOp(ast.USub(), ast.Constant(-value))  # so that a power of it gets its brackets
-    if value is Ellipsis or value is None or isinstance(value, bool | int | float | str):
-        return ast.Constant(value)
-    if isinstance(value, tuple | list):
-        return ast.Tuple([_constant(item) for item in value], ast.Load())
-    raise _TooHardError
-
-
-def _known(node: ast.expr) -> bool:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return isinstance(node.operand, ast.Constant)
-    return isinstance(node, ast.Constant) or (isinstance(node, ast.Tuple) and all(map(_known, node.elts)))
-
-
-def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Tuple):
-        return tuple(map(_value, node.elts))
-    if isinstance(node, ast.UnaryOp):
-        return -_value(node.operand)
-    assert isinstance(node, ast.Constant)
-    return node.value
-
-
-def _is_one(node: ast.expr) -> bool:
-    value = _value(node)
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == 1

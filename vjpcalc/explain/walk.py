@@ -10,7 +10,6 @@ the graph it spoils behind it.
 
 from __future__ import annotations
 
-import ast
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.explain.judge import alone, by_differences, by_rule, moved
 from vjpcalc.explain.rules import has_rule, run_rule
 from vjpcalc.explain.simplify import simplified
+from vjpcalc.explain.symbols import in_symbols
 from vjpcalc.job.autograd import backward, cotangents, forward, gradients_of
 from vjpcalc.job.graph import Graph
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP
@@ -297,70 +297,6 @@ def _summed(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
     kept = shape[extra:]
     stretched = [i + extra for i, size in enumerate(target) if i < len(kept) and size == 1 != kept[i]]
     return (*range(extra), *stretched)
-
-
-# ---- rules in symbols --------------------------------------------------------------------------------------
-
-
-# What the rows of moved elements say in their rules, in words.
-IN_WORDS = {
-    "accumulate": "each element back to where it came from",
-    "parted": "the part that came from there",
-    "parted_rows": "the part that came from there",
-    "parted_columns": "the part that came from there",
-    "parted_layers": "the part that came from there",
-}
-
-
-def in_symbols(rule: str, node: Applied, names: Mapping[int, str]) -> str:
-    """A rule with this step's names: ``g @ b.mT`` at ``out = x @ W`` becomes ``out.grad @ W.mT``."""
-    outer, _, inner = rule.partition("(")
-    if outer in IN_WORDS and inner.startswith("g,"):
-        return f"{names[node.index]}.grad, {IN_WORDS[outer]}"
-    said = {key: _said(value, names) for key, value in node.arguments.items()}
-    said |= {"g": f"{names[node.index]}.grad", "y": names[node.index]}
-    return substituted(rule, said)
-
-
-def _said(value: Any, names: Mapping[int, str]) -> str:
-    if isinstance(value, Node):
-        return names[value.index]
-    if isinstance(value, tuple | list):
-        inner = ", ".join(_said(item, names) for item in value)
-        return f"[{inner}]" if any(True for _ in nodes_in(value)) else f"({inner}{',' * (len(value) == 1)})"
-    if isinstance(value, slice):
-        return ":".join("" if part is None else str(part) for part in (value.start, value.stop))
-    return "..." if value is Ellipsis else str(value)
-
-
-def substituted(rule: str, said: Mapping[str, str]) -> str:
-    """The text of a rule with other texts in place of its names; names that the rule itself assigns stay."""
-    text = rule
-    for start, stop, name in reversed(names_in(rule)):
-        if name in said:
-            replacement = said[name]
-            text = (
-                text[:start]
-                + (f"({replacement})" if replacement.startswith("-") else replacement)
-                + text[stop:]
-            )
-    return "; ".join(line.strip() for line in text.split("\n"))
-
-
-def names_in(rule: str) -> list[tuple[int, int, str]]:
-    """Where a rule's names stand that it does not assign itself: start, stop, name."""
-    tree = ast.parse(rule)
-    lines = rule.split("\n")
-    starts = [sum(len(line) + 1 for line in lines[:i]) for i in range(len(lines))]
-    called = {id(call.func) for call in ast.walk(tree) if isinstance(call, ast.Call)}
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called]
-    assigned = {node.id for node in found if isinstance(node.ctx, ast.Store)}
-    places = []
-    for node in found:
-        start = starts[node.lineno - 1] + len(lines[node.lineno - 1].encode()[: node.col_offset].decode())
-        if node.id not in assigned:
-            places.append((start, start + len(node.id), node.id))
-    return sorted(places)
 
 
 # ---- the sum that a gradient is, and the argument that may be left out -------------------------------------

@@ -17,10 +17,11 @@ from vjpcalc.explain.walk import (
     Explanation,
     Handed,
     Step,
-    names_in,
     require_node,
 )
 from vjpcalc.job.graph import kind_of, torch_nodes
+from vjpcalc.language.code import code
+from vjpcalc.language.interpret import row_program
 from vjpcalc.language.naming import is_called
 from vjpcalc.language.source import width as columns
 from vjpcalc.language.trace import Applied, Input, Node
@@ -34,6 +35,7 @@ READABLE = 40  # elements of a tensor that is put into a rule
 ROWS = 32  # of J that are written out
 VALUE = 28  # columns that the values of the forward pass are given at the least
 HARD = "\ue000"  # stands for a blank at which no line is broken
+EDGE = "\ue001"  # stands before and after a name in a rule
 
 
 def explain_report(
@@ -296,35 +298,25 @@ class _Show:
         assert handed.rule is not None
         values = {"g": step.cotangent, "y": step.node.value}
         values |= {key: _value(argument) for key, argument in step.node.arguments.items()}
-        places = names_in(handed.rule) if "\n" not in handed.rule else []
+        program = row_program(handed.rule)
+        pieces = code(program, lambda name: f"{EDGE}{name}{EDGE}").split(EDGE)  # text, name, text, …, text
         if handed.rule == "g" and not handed.summed and not handed.repeated:
             return None
-        if (
-            not 1 <= len(places) <= 5
-            or any(name not in values for *_, name in places)
-            or len(handed.rule) > 60
-        ):
+        if len(program.statements) > 1 or len(handed.rule) > 60 or not 1 <= len(pieces) // 2 <= 5:
             return None
         if handed.symbols is None or (
             ", " in handed.symbols and not handed.rule.startswith(("where(", "unsqueeze("))
         ):
             return None
-        parts: list[str] = []
-        end = 0
-        for start, stop, name in places:
-            value = values[name]
+        for i in range(1, len(pieces), 2):
+            value: Any = values.get(pieces[i])
             if not hasattr(value, "shape") or value.numel() > READABLE:
                 return None
-            if start > end:
-                parts.append(handed.rule[end:start])
-            if handed.rule[stop:].startswith(".mT") and value.ndim >= 2:
-                value, stop = value.mT, stop + 3
-            said = numbers.tensor(value, self.precision)
-            parts.append(f"({said})" if said.startswith("-") else said)
-            end = stop
-        if handed.rule[end:]:
-            parts.append(handed.rule[end:])
-        return merged(parts)
+            if pieces[i + 1].startswith(".mT") and value.ndim >= 2:
+                value, pieces[i + 1] = value.mT, pieces[i + 1].removeprefix(".mT")
+            text = numbers.tensor(value, self.precision)
+            pieces[i] = f"({text})" if text.startswith("-") else text
+        return merged(pieces)
 
     # -- the weighted sum
 

@@ -5,7 +5,7 @@ g is the cotangent of the output, so it is written ȳ; a parameter x's cotangent
 
 from __future__ import annotations
 
-from vjpcalc.language import syntax
+from vjpcalc.language import code, syntax
 from vjpcalc.language.interpret import row_program
 
 BAR = "\u0304"  # combining macron
@@ -16,9 +16,12 @@ SIGNS = {
     "+": " + ", "-": " − ", "*": "·", "/": " / ", "@": " ", "<": " < ", "<=": " ≤ ", ">": " > ", ">=": " ≥ ",
     "==": " = ", "!=": " ≠ ", "&": " and ", "|": " or ", "^": " xor ", "//": " // ", "%": " mod ",
 }  # fmt: skip
-PRECEDENCE = {"|": 1, "^": 1, "&": 2, "<": 3, "<=": 3, ">": 3, ">=": 3, "==": 3, "!=": 3,
-              "+": 4, "-": 4, "*": 5, "/": 5, "//": 5, "%": 5, "@": 5, "**": 7}  # fmt: skip
-ATOM = 9
+# How tightly a sign binds: as in code, except that masks are joined by words.
+PRECEDENCE = code.PRECEDENCE | {
+    sign: code.PRECEDENCE[word] for sign, word in (("&", "and"), ("|", "or"), ("^", "or"))
+}
+SUPERSCRIPT = PRECEDENCE["number"]  # and a root
+ATOM = code.ATOM
 
 
 def mathematics(text: str) -> str:
@@ -43,8 +46,8 @@ def _print(expression: syntax.Expression) -> tuple[str, int]:
     """The notation of an expression, and how tightly it binds."""
     match expression:
         case syntax.Literal(value):
-            said = "∞" if value == float("inf") else str(value)
-            return said.replace("-", "−"), ATOM if not said.startswith("-") else 6
+            text = "∞" if value == float("inf") else str(value)
+            return text.replace("-", "−"), PRECEDENCE["prefix"] if text.startswith("-") else ATOM
         case syntax.Name(name):
             return NAMES.get(name, name), ATOM
         case syntax.Items(items, is_list):
@@ -57,17 +60,17 @@ def _print(expression: syntax.Expression) -> tuple[str, int]:
             inner = _bracket(base, ATOM)
             return (f"{inner}ᵀ" if name in ("T", "mT") else f"{inner}.{name}"), ATOM
         case syntax.Choice(condition, yes, no):
-            return f"{_print(yes)[0]} if {_print(condition)[0]} else {_print(no)[0]}", 0
+            return f"{_print(yes)[0]} if {_print(condition)[0]} else {_print(no)[0]}", PRECEDENCE["if"]
         case syntax.Logical(sign, items):
-            return f" {sign} ".join(_bracket(item, 2) for item in items), 1
+            return f" {sign} ".join(_bracket(item, PRECEDENCE[sign] + 1) for item in items), PRECEDENCE[sign]
         case syntax.Apply():
             return _apply(expression)
     raise AssertionError(expression)
 
 
-def _bracket(expression: syntax.Expression, tightness: int) -> str:
-    text, own = _print(expression)
-    return f"({text})" if own < tightness else text
+def _bracket(expression: syntax.Expression, place: int) -> str:
+    text, level = _print(expression)
+    return f"({text})" if level < place else text
 
 
 def _apply(call: syntax.Apply) -> tuple[str, int]:
@@ -75,19 +78,19 @@ def _apply(call: syntax.Apply) -> tuple[str, int]:
     if name == "getitem":
         return f"{_bracket(arguments[0], ATOM)}[{_print(arguments[1])[0].strip('()')}]", ATOM
     if name == "neg":
-        return f"−{_bracket(arguments[0], 5)}", 5
+        return f"−{_bracket(arguments[0], PRECEDENCE['*'])}", PRECEDENCE["*"]
     if name in ("not", "logical_not"):
-        return f"not {_bracket(arguments[0], 6)}", 3
+        return f"not {_bracket(arguments[0], PRECEDENCE['prefix'])}", PRECEDENCE["not"]
     if name == "pow" and call.sign:
         exponent = _print(arguments[1])[0].replace("−", "-")
         base = _bracket(arguments[0], ATOM)
         if all(c in "0123456789-+n" for c in exponent):
-            return base + exponent.translate(SUPERSCRIPTS), 8
-        return f"{base}^{_bracket(arguments[1], 8)}", 7
+            return base + exponent.translate(SUPERSCRIPTS), SUPERSCRIPT
+        return f"{base}^{_bracket(arguments[1], SUPERSCRIPT)}", PRECEDENCE["**"]
     if call.sign in SIGNS and len(arguments) == 2:
-        tightness = PRECEDENCE[call.sign]
-        left, right = _bracket(arguments[0], tightness), _bracket(arguments[1], tightness + 1)
-        return f"{left}{SIGNS[call.sign]}{right}", tightness
+        level = PRECEDENCE[call.sign]
+        left, right = _bracket(arguments[0], level), _bracket(arguments[1], level + 1)
+        return f"{left}{SIGNS[call.sign]}{right}", level
     if name == "where" and len(arguments) == 3:
         condition, yes, no = (_print(argument)[0] for argument in arguments)
         return f"{{{yes} where {condition}, else {no}}}", ATOM
@@ -96,12 +99,12 @@ def _apply(call: syntax.Apply) -> tuple[str, int]:
     inner = [_print(argument)[0] for argument in arguments]
     inner += [f"{key}={_print(value)[0]}" for key, value in call.keywords]
     if name == "exp" and len(inner) == 1:
-        return (f"e^{_bracket(arguments[0], ATOM)}", 7)
+        return f"e^{_bracket(arguments[0], ATOM)}", PRECEDENCE["**"]
     if name == "inv" and len(inner) == 1:
         return f"{_bracket(arguments[0], ATOM)}⁻¹", ATOM
     if call.method:
         return f"{_bracket(arguments[0], ATOM)}.{name}({', '.join(inner[1:])})", ATOM
     function = FUNCTIONS.get(name, name)
     if function == "√" and len(arguments) == 1:
-        return f"√{_bracket(arguments[0], ATOM)}", 8
+        return f"√{_bracket(arguments[0], ATOM)}", SUPERSCRIPT
     return f"{function}({', '.join(inner)})", ATOM
