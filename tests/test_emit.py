@@ -16,7 +16,7 @@ import torch
 from vjpcalc import vjp
 from vjpcalc.emit import script
 from vjpcalc.job.use import operator
-from vjpcalc.operators.row import table
+from vjpcalc.operators.registry import table
 
 LOOP = "y = x * 2\nwhile y.data.norm() < 1000:\n    y = y * 2\ny"
 JOBS = {

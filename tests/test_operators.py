@@ -25,10 +25,10 @@ from vjpcalc.job.autograd import VJP
 from vjpcalc.language import interpret as language
 from vjpcalc.language import syntax
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
-from vjpcalc.operators import row as rows
+from vjpcalc.operators.registry import lookup, table
 from vjpcalc.operators.row import COMPLEX, Operator
 
-ROWS = rows.table()
+ROWS = table()
 CASES = [sample for row in ROWS for sample in samples(row)]
 
 few = settings(
@@ -328,7 +328,7 @@ def spellings(sample: Sample) -> list[str]:
         return []
     first = call.args[0] if call.args else None
     for alias in row.aliases:
-        if rows.lookup(alias)[0] is not row:
+        if lookup(alias)[0] is not row:
             continue  # the arguments may fit another row of that name first
         call.func = ast.Name(alias)
         found.append(ast.unparse(tree))

@@ -18,8 +18,9 @@ from vjpcalc.language.host import HOST, METHODS, METHODS_ONLY
 from vjpcalc.language.trace import Decision, Fields, Kink, Node, Trace, nodes_in, with_values
 from vjpcalc.language.values import CONSTANTS, SCALAR, broadcast, is_number, list_shape, spoken
 from vjpcalc.limits import Limits
-from vjpcalc.operators import row as rows
-from vjpcalc.operators.row import Operator, numel
+from vjpcalc.operators import registry
+from vjpcalc.operators.row import DTYPES, TENSOR_KINDS, Operator, Parameter, numel
+from vjpcalc.operators.signature import bind
 
 if TYPE_CHECKING:
     from vjpcalc.language.engine import Engine
@@ -316,7 +317,7 @@ class Interpreter:
             return self.names[name]
         if name in CONSTANTS:
             return CONSTANTS[name]
-        if name in self.use or rows.lookup(name):
+        if name in self.use or registry.lookup(name):
             raise Diagnostic("name", f"'{name}' is an operator: call it, {name}(…)")
         raise Diagnostic(
             "name",
@@ -376,7 +377,7 @@ class Interpreter:
     def member(self, expression: syntax.Member, base: syntax.Expression, name: str) -> Any:
         prefix = self.dotted(base)
         if prefix in PREFIXES:
-            return name if name in rows.DTYPES else self.lookup(name)
+            return name if name in DTYPES else self.lookup(name)
         value = self.expression(base)
         if isinstance(value, Fields) and name in value.items:
             return value.items[name]
@@ -390,7 +391,7 @@ class Interpreter:
         known = list(value.items) if isinstance(value, Fields) else ["T", "mT", "shape", "ndim", "data"]
         hint = (
             f"call it: .{name}(…)"
-            if rows.lookup(name) or name in METHODS
+            if registry.lookup(name) or name in METHODS
             else "known are ." + " .".join(known)
         )
         raise Diagnostic("type", f"there is no '.{name}' here" + did_you_mean(name, known), hint=hint)
@@ -540,9 +541,9 @@ class Interpreter:
         """Apply the operator of that name: a Node, or Fields."""
         if name in self.use:
             operator = self.use[name]
-            arguments = rows.bind(operator, positional, keywords)
-        elif rows.lookup(name) or ((self.hidden or expression is None) and name in rows.REGISTRY):
-            operator, arguments = rows.resolve(name, positional, keywords)
+            arguments = bind(operator, positional, keywords)
+        elif registry.lookup(name) or ((self.hidden or expression is None) and name in registry.REGISTRY):
+            operator, arguments = registry.resolve(name, positional, keywords)
         else:
             raise self.unknown(name, expression, what)
         arguments = {p.name: self.argument(operator, p, arguments[p.name], span) for p in operator.parameters}
@@ -567,22 +568,22 @@ class Interpreter:
                 span=place,
                 hint=f"a product is written {name} * (…)",
             )
-        if name.endswith("_") and rows.lookup(name.rstrip("_")):
+        if name.endswith("_") and registry.lookup(name.rstrip("_")):
             return Diagnostic(
                 "name",
                 f"'{name}' works in place, which is not part of the language",
                 span=place,
                 hint=f"use {name.rstrip('_')}",
             )
-        known = [*self.use, *(n for n in rows.REGISTRY if rows.lookup(n)), *HOST]
+        known = [*self.use, *(n for n in registry.REGISTRY if registry.lookup(n)), *HOST]
         return Diagnostic("name", f"unknown {what} '{name}'" + did_you_mean(name, known), span=place,
                           hint="'vjpcalc ops' lists them all")  # fmt: skip
 
-    def argument(self, operator: Operator, parameter: rows.Parameter, value: Any, span: Span | None) -> Any:
+    def argument(self, operator: Operator, parameter: Parameter, value: Any, span: Span | None) -> Any:
         """A bound argument as the engine takes it: tensors as Nodes, numbers beside tensors as numbers."""
-        if parameter.kind == "tensors" or (parameter.variadic and parameter.kind in rows.TENSOR_KINDS):
+        if parameter.kind == "tensors" or (parameter.variadic and parameter.kind in TENSOR_KINDS):
             return tuple(self.tensor(item, span) for item in value)
-        if parameter.kind not in rows.TENSOR_KINDS or value is None:
+        if parameter.kind not in TENSOR_KINDS or value is None:
             return value
         if is_number(value) and operator.infix and operator.infix != "@":
             return value

@@ -3,7 +3,7 @@
 In scope in every text: the parameters by name; in ``vjp`` also g (the cotangent) and y (the output).
 """
 
-from vjpcalc.operators.row import composed, family
+from vjpcalc.operators.registry import composed, family
 
 # fmt: off
 

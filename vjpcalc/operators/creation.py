@@ -3,7 +3,7 @@
 ``size`` is read before anything is made.
 """
 
-from vjpcalc.operators.row import array, composed, creation, family
+from vjpcalc.operators.registry import array, composed, creation, family
 
 # fmt: off
 family("Creation")

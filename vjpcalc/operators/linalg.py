@@ -3,7 +3,7 @@
 In scope in every text: the parameters by name; in ``vjp`` also g (the cotangent) and y (the output).
 """
 
-from vjpcalc.operators.row import array, composed, family, movement, several
+from vjpcalc.operators.registry import array, composed, family, movement, several
 
 # fmt: off
 # ---- products ----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ In scope in every text: the parameters by name; in ``vjp`` also g (the cotangent
 are dimension 1 (dimension 0 without a batch), space is the last one, two or three dimensions.
 """
 
-from vjpcalc.operators.row import array, composed, family, movement
+from vjpcalc.operators.registry import array, composed, family, movement
 
 # fmt: off
 

@@ -4,7 +4,7 @@ In scope in every text: the parameters by name; in ``vjp`` also g (the cotangent
 ``restore(g, x, dim, keepdim)`` puts the dimensions that a reduction of x took away back into g, as 1.
 """
 
-from vjpcalc.operators.row import array, composed, family, movement, several
+from vjpcalc.operators.registry import array, composed, family, movement, several
 
 # fmt: off
 

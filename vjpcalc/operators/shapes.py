@@ -5,7 +5,7 @@ rule has no shorter form it runs the operator on the numbers of the elements, ``
 ``accumulate`` add each element of g to the element of x that it came from.
 """
 
-from vjpcalc.operators.row import array, composed, elementwise, family, movement, several
+from vjpcalc.operators.registry import array, composed, elementwise, family, movement, several
 
 # fmt: off
 _SIZE = "n = 1\nfor i in range(len(shape)):\n    n = n * max(shape[i], 1)\nn"
