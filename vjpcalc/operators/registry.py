@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.operators.row import Operator
+from vjpcalc.diagnostics import Diagnostic, did_you_mean
+from vjpcalc.operators.row import Call, Operator, RowError
 from vjpcalc.operators.signature import bind, parse_signature
 
 # Every name and alias → the rows that bear it, in the order of the table.
 REGISTRY: dict[str, list[Operator]] = {}
 _family = _source = ""
+
+# What a constructor takes by keyword: what is not said by the signature, the constructor and the family.
+FIELDS = {field.name for field in dataclasses.fields(Operator)} - {"name", "parameters", "kind", "family"}
+PROGRAMS = ("ref", "kinks", "size", "count", "part")
 
 
 def family(title: str, source: str = "") -> None:
@@ -23,23 +30,74 @@ def family(title: str, source: str = "") -> None:
     _family, _source = title, source
 
 
-def _row(kind: str, signature: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> Operator:
+def elementwise(signature: str, **row: Any) -> Operator:
+    """An operator on each element: NumPy's kernel of that name; ``numexpr="="`` if numexpr has it too."""
+    if row.get("numexpr") == "=":
+        name, parameters = parse_signature(signature)
+        row["numexpr"] = f"{row.get('numpy', name)}({', '.join(p.name for p in parameters)})"
+    return _row("elementwise", signature, row)
+
+
+def composed(signature: str, **row: Any) -> Operator:
+    """An operator whose reference is a program in the language."""
+    return _row("composed", signature, {"numpy": "", **row})
+
+
+def movement(signature: str, **row: Any) -> Operator:
+    """An operator that moves or copies elements."""
+    return _row("movement", signature, {"complex": "numpy", **row})
+
+
+def creation(signature: str, **row: Any) -> Operator:
+    """An operator that makes a constant; NumPy makes it for both engines."""
+    return _row("creation", signature, {"frozen": True, **row})
+
+
+def array(signature: str, **row: Any) -> Operator:
+    """An operator on whole arrays."""
+    return _row("array", signature, row)
+
+
+def several(signature: str, **row: Any) -> Operator:
+    """An operator with several results: ``fields`` (name → call of a row), or ``count`` and ``part``."""
+    return _row("several", signature, {"numpy": "", **row})
+
+
+def _row(kind: str, signature: str, given: Mapping[str, Any]) -> Operator:
+    """Make a row of what its constructor was given, and put it into the table. Raises RowError."""
     name, parameters = parse_signature(signature)
-    values = {**defaults, **given}
-    aliases = values.pop("aliases", ())
-    samples = values.pop("samples", ())
-    values.setdefault("torch", name)
-    values.setdefault("source", _source)
-    operator = Operator(
-        name,
-        parameters,
-        kind,
-        family=_family,
-        aliases=tuple(aliases.split()) if isinstance(aliases, str) else tuple(aliases),
-        samples=(samples,) if isinstance(samples, str) else tuple(samples),
-        **values,
-    )
+    for word in given:
+        if word not in FIELDS:
+            raise RowError(signature, f"unknown field '{word}'" + did_you_mean(word, FIELDS))
+    if kind == "composed" and not given.get("ref"):
+        raise RowError(signature, "a composed row needs a ref")
+    values = {"torch": name, "numpy": name, "source": _source, **given}
+    values |= {word: _program(values[word]) for word in PROGRAMS if word in values}
+    values["vjp"] = {parameter: _program(rule) for parameter, rule in values.get("vjp", {}).items()}
+    values["aliases"] = tuple(values.get("aliases", "").split())
+    samples = values.get("samples", ())
+    values["samples"] = (samples,) if isinstance(samples, str) else samples
+    operator = Operator(name, parameters, kind, family=_family, **values)
+    for text in filter(None, (operator.torch, operator.numpy)):
+        _check_call(operator, text)
     return register(operator)
+
+
+def _program(text: str | tuple[str, ...]) -> str:
+    """A text of a row without the indentation that it has in the table; a tuple's items are joined."""
+    if isinstance(text, tuple):
+        return "\n".join(map(_program, text))
+    return inspect.cleandoc(text) if "\n" in text else text
+
+
+def _check_call(operator: Operator, text: str) -> None:
+    names = {parameter.name for parameter in operator.parameters}
+    try:
+        for _, name, _ in Call.parse(text).arguments or ():
+            if name not in names:
+                ast.literal_eval(name)
+    except (ValueError, SyntaxError):
+        raise RowError(operator, f"not a call of its parameters and literals: {text}") from None
 
 
 def register(operator: Operator) -> Operator:
@@ -47,41 +105,6 @@ def register(operator: Operator) -> Operator:
     for name in (operator.name, *operator.aliases):
         REGISTRY.setdefault(name, []).append(operator)
     return operator
-
-
-def elementwise(signature: str, **row: Any) -> Operator:
-    """An operator on each element: NumPy's kernel of that name; ``numexpr="="`` if numexpr has it too."""
-    name = signature.partition("(")[0]
-    if row.get("numexpr") == "=":
-        _, parameters = parse_signature(signature)
-        row["numexpr"] = f"{row.get('numpy', name)}({', '.join(p.name for p in parameters)})"
-    return _row("elementwise", signature, {"numpy": name}, row)
-
-
-def composed(signature: str, **row: Any) -> Operator:
-    """An operator whose reference is a program in the language."""
-    assert row.get("ref"), signature
-    return _row("composed", signature, {}, row)
-
-
-def movement(signature: str, **row: Any) -> Operator:
-    """An operator that moves or copies elements."""
-    return _row("movement", signature, {"numpy": signature.partition("(")[0], "complex": "numpy"}, row)
-
-
-def creation(signature: str, **row: Any) -> Operator:
-    """An operator that makes a constant; NumPy makes it for both engines."""
-    return _row("creation", signature, {"numpy": signature.partition("(")[0], "frozen": True}, row)
-
-
-def array(signature: str, **row: Any) -> Operator:
-    """An operator on whole arrays."""
-    return _row("array", signature, {"numpy": signature.partition("(")[0]}, row)
-
-
-def several(signature: str, **row: Any) -> Operator:
-    """An operator with several results: ``fields`` (name → call of a row), or ``count`` and ``part``."""
-    return _row("several", signature, {}, row)
 
 
 def lookup(name: str) -> list[Operator]:

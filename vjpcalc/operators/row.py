@@ -81,6 +81,13 @@ COMPLEX = {
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()
 
 
+class RowError(Exception):
+    """A row of the table is wrong. The message says which row, and what is wrong with it."""
+
+    def __init__(self, row: Operator | str, what: str) -> None:
+        super().__init__(f"operators: row '{row}': {what}")
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     name: str
@@ -107,9 +114,13 @@ class Call:
     @classmethod
     @functools.cache
     def parse(cls, text: str) -> Call:
-        """Read ``name``, or ``name(x, *shape, axis=dim)``, or that with ``.field`` of the result after it."""
+        """Read ``name``, or ``name(x, *shape, axis=dim)``, or that with ``.field`` of the result after it.
+
+        Raises ValueError.
+        """
         matched = re.fullmatch(r"([\w.]+)(?:\((.*)\)(?:\.(\w+))?)?", text, re.DOTALL)
-        assert matched, f"not a call template: {text!r}"
+        if matched is None:
+            raise ValueError(f"not a call template: {text!r}")
         path, inside, result = matched.groups()
         if inside is None:
             return cls(path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vjpcalc.diagnostics import Diagnostic, count, did_you_mean
-from vjpcalc.operators.row import DTYPES, KINDS, REQUIRED, Operator, Parameter
+from vjpcalc.operators.row import DTYPES, KINDS, REQUIRED, Operator, Parameter, RowError
 
 # Second spellings that every row understands, since torch and NumPy disagree on them everywhere.
 SPELLINGS = {
@@ -22,18 +22,24 @@ SPELLINGS = {
 
 
 def parse_signature(text: str) -> tuple[str, tuple[Parameter, ...]]:
-    """``"sum(x, dim|axis: axes = None)"`` → the operator's name and its parameters."""
+    """``"sum(x, dim|axis: axes = None)"`` → the operator's name and its parameters. Raises RowError."""
     matched = re.fullmatch(r"(\w+)\((.*)\)", text.strip(), re.DOTALL)
-    assert matched, f"not a signature: {text!r}"
+    if matched is None:
+        raise RowError(text, "its signature is not of the form name(parameter, …)")
     parameters = []
     for part in _split_commas(matched.group(2)):
-        found = re.fullmatch(r"(\*?)(\w+)((?:\|\w+)*)\s*(?::\s*(\w+))?\s*(?:=\s*(.+))?", part.strip())
-        assert found, f"not a parameter: {part!r} in {text!r}"
-        star, name, others, kind, default = found.groups()
+        parameter = re.fullmatch(r"(\*?)(\w+)((?:\|\w+)*)\s*(?::\s*(\w+))?\s*(?:=\s*(.+))?", part.strip())
+        if parameter is None:
+            raise RowError(text, f"'{part.strip()}' is not of the form name: kind = default")
+        star, name, others, kind, default = parameter.groups()
         kind = kind or ("tensors" if star else "tensor")
-        assert kind in KINDS, f"unknown kind {kind!r} in {text!r}"
+        if kind not in KINDS:
+            raise RowError(text, f"unknown kind '{kind}'" + did_you_mean(kind, KINDS))
         spellings = tuple(filter(None, others.split("|"))) + SPELLINGS.get(name, ())
-        value = REQUIRED if default is None else ast.literal_eval(default)
+        try:
+            value = REQUIRED if default is None else ast.literal_eval(default)
+        except (ValueError, SyntaxError):
+            raise RowError(text, f"the default of {name} is no literal: {default}") from None
         parameters.append(Parameter(name, kind, value, bool(star), spellings))
     return matched.group(1), tuple(parameters)
 

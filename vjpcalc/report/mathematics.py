@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vjpcalc.language import syntax
 from vjpcalc.language.interpret import row_program
+from vjpcalc.operators.row import Operator
 
 BAR = "\u0304"  # combining macron
 SUPERSCRIPTS = str.maketrans("0123456789-+nx", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿˣ")
@@ -21,9 +22,9 @@ PRECEDENCE = {"|": 1, "^": 1, "&": 2, "<": 3, "<=": 3, ">": 3, ">=": 3, "==": 3,
 ATOM = 9
 
 
-def mathematics(text: str) -> str:
-    """The text of a row (statements separated by ``;``) in mathematical notation."""
-    return "; ".join(_statement(statement) for statement in row_program(text).statements)
+def mathematics(row: Operator, text: str) -> str:
+    """A text of a row in mathematical notation, its statements on one line."""
+    return "; ".join(_statement(statement) for statement in row_program(row, text).statements)
 
 
 def cotangent(parameter: str) -> str:

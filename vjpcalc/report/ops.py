@@ -63,7 +63,7 @@ def row_report(row: Operator) -> list[Block]:
         else:
             say(
                 "rule",
-                Text(f"{cotangent(parameter.name)} = {mathematics(rule)}", "title"),
+                Text(f"{cotangent(parameter.name)} = {mathematics(row, rule)}", "title"),
                 Text(f"g ↦ {rule}", "dim"),
             )
     if not row.vjp and not row.fields:
@@ -71,7 +71,7 @@ def row_report(row: Operator) -> list[Block]:
     if row.kinks:
         say(
             "kinks",
-            f"where {mathematics(row.kinks)}"
+            f"where {mathematics(row, row.kinks)}"
             + (f"; torch's choice: {row.convention}" if row.convention else ""),
         )
     if row.note:
