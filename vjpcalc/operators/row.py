@@ -17,6 +17,7 @@ kind (see KINDS) is an option. ``name|other`` gives a second spelling, ``*name``
 Names in scope in the texts of a row: every text sees the parameters by name; ``vjp`` rules see ``g`` (the
 arriving cotangent, shaped like the output) and ``y`` (the output) too. A rule may leave broadcasting alone:
 it is undone for all rows in one place. ``kinks`` is a mask, true where the operator is not differentiable.
+A long text is a block, a statement a line, indented as you like; texts in a tuple stand one under the other.
 
 ``torch`` and ``numpy`` name the function that each engine calls, with a call template where its arguments
 differ from the row's: ``sum(x, axis=dim, keepdims=keepdim)``. ``numexpr`` is the text of one expression.

@@ -8,8 +8,14 @@ rule has no shorter form it runs the operator on the numbers of the elements, ``
 from vjpcalc.operators.registry import array, composed, elementwise, family, movement, several
 
 # fmt: off
-_SIZE = "n = 1\nfor i in range(len(shape)):\n    n = n * max(shape[i], 1)\nn"
-_COPIES = "n = numel(x)\nfor i in range(len(sizes)):\n    n = n * sizes[i]\nn"
+_SIZE = """n = 1
+           for i in range(len(shape)):
+               n = n * max(shape[i], 1)
+           n"""
+_COPIES = """n = numel(x)
+             for i in range(len(sizes)):
+                 n = n * sizes[i]
+             n"""
 
 # ---- what the rules below are made of ----------------------------------------------------------------------
 family("Shape", source="a permutation's transpose is its inverse; a copy's transpose is a sum")
@@ -17,21 +23,22 @@ array("positions(x)", torch="", numpy="kernels.positions", complex="constant", f
 array("accumulate(g, p: indices, x)", torch="", numpy="kernels.accumulate", hidden=True,
       note="g's elements added up at the positions p of a tensor shaped like x")
 several("parted(g, tensors: tensors, dim: axis)", hidden=True, count="len(tensors)",
-        part="start = 0\nfor j in range(i):\n    start += tensors[j].shape[dim]\n"
-             "narrow(g, dim, start, tensors[i].shape[dim])")
+        part="""start = 0
+                for j in range(i):
+                    start += tensors[j].shape[dim]
+                narrow(g, dim, start, tensors[i].shape[dim])""")
 several("parted_rows(g, tensors: tensors)", hidden=True, count="len(tensors)",
-        part="start = 0\nfor j in range(i):\n    start += tensors[j].shape[0] if tensors[j].ndim > 1 else 1\n"
-             "narrow(g, 0, start, tensors[i].shape[0] if tensors[i].ndim > 1 else 1)")
-several("parted_columns(g, tensors: tensors)", hidden=True, count="len(tensors)",
-        part="start = 0\nfor j in range(i):\n"
-             "    start += tensors[j].shape[1] if tensors[j].ndim > 1 else 1\n"
-             "reshape(narrow(g, 1, start, tensors[i].shape[1] if tensors[i].ndim > 1 else 1), "
-             "tensors[i].shape)")
-several("parted_layers(g, tensors: tensors)", hidden=True, count="len(tensors)",
-        part="start = 0\nfor j in range(i):\n"
-             "    start += tensors[j].shape[2] if tensors[j].ndim > 2 else 1\n"
-             "reshape(narrow(g, 2, start, tensors[i].shape[2] if tensors[i].ndim > 2 else 1), "
-             "tensors[i].shape)")
+        part="""start = 0
+                for j in range(i):
+                    start += tensors[j].shape[0] if tensors[j].ndim > 1 else 1
+                narrow(g, 0, start, tensors[i].shape[0] if tensors[i].ndim > 1 else 1)""")
+for _name, _dim in [("columns", 1), ("layers", 2)]:
+    several(f"parted_{_name}(g, tensors: tensors)", hidden=True, count="len(tensors)",
+            part=f"""start = 0
+                     for j in range(i):
+                         start += tensors[j].shape[{_dim}] if tensors[j].ndim > {_dim} else 1
+                     n = tensors[i].shape[{_dim}] if tensors[i].ndim > {_dim} else 1
+                     reshape(narrow(g, {_dim}, start, n), tensors[i].shape)""")
 
 # ---- one shape for another ---------------------------------------------------------------------------------
 movement("reshape(x, *shape: shape)", aliases="view", torch="reshape(x, shape)", numpy="reshape(x, shape)",
@@ -92,7 +99,9 @@ movement("transpose(x, *dims|axes: ints)", torch="permute(x, dims)", numpy="tran
          samples=("transpose(x, (2, 0, 1)) | x(2,3,4)", "x.transpose(1, 2, 0) | x(2,3,4)"),
          example="'transpose(x, (1, 0))' x='[[1, 2]]' --seed '[[3], [4]]' -> x = [[3, 4]]")
 composed("T(x)", aliases="t transpose", torch="",
-         ref="for i in range(x.ndim - 1):\n    x = movedim(x, -1, i)\nx", vjp={"x": "g.T"},
+         ref="""for i in range(x.ndim - 1):
+                    x = movedim(x, -1, i)
+                x""", vjp={"x": "g.T"},
          samples=("x.T | x(2,3)", "x.t() | x(3)", "x.T | x(2,3,4)", "transpose(x) | x(2,3)"),
          example="'x.T' x='[[1, 2]]' --seed '[[3], [4]]' -> x = [[3, 4]]")
 movement("mT(x)", aliases="adjoint matrix_transpose H mH", torch="transpose(x, -2, -1)",
@@ -109,8 +118,10 @@ movement("flip(x, *dims|dim|axis: axes)", torch="flip(x, dims)", numpy="flip(x, 
          samples=("flip(x, (0, 1)) | x(2,3)", "flip(x, 0) | x(4)", "x.flip(-1) | x(2,3)",
                   "flip(x, axis=0) | x(0,3)"),
          example="'flip(x, 0)' x='[1, 2, 3]' --seed '[1, 10, 100]' -> x = [100, 10, 1]")
-composed("flip(x)", torch="", ref="for i in range(x.ndim):\n    x = flip(x, i)\nx", vjp={"x": "flip(g)"},
-         note="NumPy's, along all dimensions", samples="flip(x) | x(2,3)",
+composed("flip(x)", torch="", vjp={"x": "flip(g)"}, note="NumPy's, along all dimensions",
+         ref="""for i in range(x.ndim):
+                    x = flip(x, i)
+                x""", samples="flip(x) | x(2,3)",
          example="'flip(x)' x='[[1, 2], [3, 4]]' --seed '[[1, 2], [3, 4]]' -> x = [[4, 3], [2, 1]]")
 movement("fliplr(x)", vjp={"x": "fliplr(g)"}, samples="fliplr(x) | x(2,3)",
          example="'fliplr(x)' x='[[1, 2]]' --seed '[[3, 4]]' -> x = [[4, 3]]")
@@ -159,12 +170,14 @@ movement("repeat_interleave(x, repeats: indices, dim: axis = None)", aliases="re
                   "repeat_interleave(x, [1, 0, 2], dim=-1) | x(2,3)"),
          example="'repeat_interleave(x, 2)' x='[1, 2]' --seed '[1, 2, 3, 4]' -> x = [3, 7]")
 several("meshgrid(*tensors, indexing: text = 'ij')", count="len(tensors)",
-        part="y = tensors[i]\n"
-             "for j in range(i):\n    y = unsqueeze(y, 0)\n"
-             "for j in range(len(tensors) - 1 - i):\n    y = unsqueeze(y, -1)\n"
-             "for j in range(len(tensors)):\n"
-             "    y = repeat_interleave(y, numel(tensors[j]), j) if j != i else y\n"
-             "transpose(y, 0, 1) if indexing == 'xy' else y",
+        part="""y = tensors[i]
+                for j in range(i):
+                    y = unsqueeze(y, 0)
+                for j in range(len(tensors) - 1 - i):
+                    y = unsqueeze(y, -1)
+                for j in range(len(tensors)):
+                    y = repeat_interleave(y, numel(tensors[j]), j) if j != i else y
+                transpose(y, 0, 1) if indexing == 'xy' else y""",
         samples=("meshgrid(a, b)[0] | a(2) b(3)", "meshgrid(a, b, indexing='xy')[1] | a(2) b(3)"),
         example="'meshgrid(x, ones(2))[0]' x='[1, 2]' --seed '[[1, 2], [3, 4]]' -> x = [3, 7]")
 
@@ -204,7 +217,10 @@ several("split(x, size|split_size|split_size_or_sections: int, dim: axis = 0)",
         example="'split(x, 2)[0]' x='[1, 2, 3]' --seed '[4, 5]' -> x = [4, 5, 0]")
 several("split(x, sizes|split_size_or_sections: ints, dim: axis = 0)", aliases="split_with_sizes",
         count="len(sizes)",
-        part="start = 0\nfor j in range(i):\n    start += sizes[j]\nnarrow(x, dim, start, sizes[i])",
+        part="""start = 0
+                for j in range(i):
+                    start += sizes[j]
+                narrow(x, dim, start, sizes[i])""",
         samples=("split(x, [1, 4])[1] | x(5,3)", "split(x, [1, 2], dim=1)[0] | x(2,3)"),
         example="'split(x, [1, 2])[1]' x='[1, 2, 3]' --seed '[4, 5]' -> x = [0, 4, 5]")
 several("chunk(x, chunks: int, dim: axis = 0)",
@@ -214,8 +230,10 @@ several("chunk(x, chunks: int, dim: axis = 0)",
         example="'chunk(x, 2)[0]' x='[1, 2, 3]' --seed '[4, 5]' -> x = [4, 5, 0]")
 several("tensor_split(x, sections|indices_or_sections: int, dim: axis = 0)", aliases="array_split",
         count="sections",
-        part="n = x.shape[dim]; size = n // sections; more = n % sections\n"
-             "narrow(x, dim, i * size + min(i, more), size + (1 if i < more else 0))",
+        part="""n = x.shape[dim]
+                size = n // sections
+                more = n % sections
+                narrow(x, dim, i * size + min(i, more), size + (1 if i < more else 0))""",
         samples=("tensor_split(x, 3)[0] | x(7)", "tensor_split(x, 3)[2] | x(7)"),
         example="'tensor_split(x, 2)[1]' x='[1, 2, 3]' --seed '[4]' -> x = [0, 0, 4]")
 several("unbind(x, dim: axis = 0)", count="x.shape[dim]", part="select(x, dim, i)",
@@ -264,8 +282,8 @@ movement("gather(x, dim: axis, index: indices)", torch="gather(x, dim, index)",
          vjp={"x": "accumulate(g, gather(positions(x), dim, index), x)"},
          samples=("gather(x, 1, [[0, 0], [1, 2]]) | x(2,3)", "gather(x, 0, [[0, 1, 0]]) | x(2,3)",
                   "x.gather(0, [2, 2]) | x(3)"),
-         example="'gather(x, 1, [[0, 0], [1, 0]])' x='[[1, 2], [3, 4]]' --seed '[[1, 2], [3, 4]]' -> x = "
-                 "[[3, 0], [4, 3]]")
+         example="'gather(x, 1, [[0, 0], [1, 0]])' x='[[1, 2], [3, 4]]' --seed '[[1, 2], [3, 4]]' "
+                 "-> x = [[3, 0], [4, 3]]")
 movement("take_along_dim(x, indices: indices, dim: axis = None)", aliases="take_along_axis",
          torch="take_along_dim(x, indices, dim=dim)", numpy="take_along_axis(x, indices, axis=dim)",
          vjp={"x": "accumulate(g, take_along_dim(positions(x), indices, dim), x)"},
@@ -292,8 +310,8 @@ array("scatter_add(x, dim: axis, index: indices, src)", torch="scatter_add(x, di
       vjp={"x": "g", "src": "gather(g, dim, index)"},
       samples=("scatter_add(x, 1, [[0, 0], [2, 1]], s) | x(2,3) s(2,2)",
                "scatter_add(x, 0, [2, 2], s) | x(3) s(2)"),
-      example="'scatter_add(x, 0, [1, 1], s)' x='[1, 2]' s='[5, 6]' --seed '[3, 4]' -> x = [3, 4]; s = [4, "
-              "4]")
+      example="'scatter_add(x, 0, [1, 1], s)' x='[1, 2]' s='[5, 6]' --seed '[3, 4]' -> x = [3, 4]; "
+              "s = [4, 4]")
 array("index_add(x, dim: axis, index: indices, source, alpha: number = 1)",
       torch="index_add(x, dim, index, source, alpha=alpha)",
       numpy="kernels.index_add(x, dim, index, source, alpha)", complex="numpy",
@@ -317,14 +335,22 @@ array("pad(x, pad|pad_width: ints, mode: text = 'constant', value: number = 0)",
       samples=("pad(x, (1, 2)) | x(3)", "pad(x, (1, 0, 0, 2), value=3) | x(2,3)", "pad(x, (-1, 1)) | x(3)",
                "pad(x, (2, 1), mode='reflect') | x(2,4)", "pad(x, (2, 1), mode='replicate') | x(2,4)",
                "pad(x, (2, 1, 1, 1), mode='circular') | x(1,2,4)"),
-      size="n = 1\nfor i in range(x.ndim):\n    m = x.shape[x.ndim - 1 - i]\n"
-           "    m = m + pad[2 * i] + pad[2 * i + 1] if 2 * i + 1 < len(pad) else m\n    n = n * max(m, 1)\nn",
+      size="""n = 1
+              for i in range(x.ndim):
+                  m = x.shape[x.ndim - 1 - i]
+                  m = m + pad[2 * i] + pad[2 * i + 1] if 2 * i + 1 < len(pad) else m
+                  n = n * max(m, 1)
+              n""",
       example="'pad(x, (1, 1))' x='[1, 2]' --seed '[1, 2, 3, 4]' -> x = [2, 3]")
 composed("diff(x, n: int = 1, dim: axis = -1)", torch="diff",
-         vjp={"x": "for i in range(n):\n    z = 0 * narrow(x, dim, 0, 1)\n"
-                   "    g = cat([z, g], dim) - cat([g, z], dim)\ng"},
-         ref="for i in range(n):\n    m = x.shape[dim] - 1\n"
-             "    x = narrow(x, dim, 1, m) - narrow(x, dim, 0, m)\nx",
+         vjp={"x": """for i in range(n):
+                          z = 0 * narrow(x, dim, 0, 1)
+                          g = cat([z, g], dim) - cat([g, z], dim)
+                      g"""},
+         ref="""for i in range(n):
+                    m = x.shape[dim] - 1
+                    x = narrow(x, dim, 1, m) - narrow(x, dim, 0, m)
+                x""",
          samples=("diff(x) | x(4)", "diff(x, dim=0) | x(3,2)", "diff(x, 2) | x(2,4)"),
          example="'diff(x)' x='[1, 2, 4]' --seed '[1, 10]' -> x = [-1, -9, 10]")
 
@@ -365,10 +391,10 @@ array("kthvalue_indices(x, k: int, dim: axis, keepdim: flag)", torch="kthvalue(x
       complex="constant", numpy="kernels.kthvalue_indices(x, k, dim, keepdim)", hidden=True)
 composed("kthvalue_values(x, k: int, dim: axis, keepdim: flag)", torch="kthvalue(x, k, dim, keepdim).values",
          hidden=True,
-         ref="y = take_along_dim(x, kthvalue_indices(x, k, dim, True), dim)\n"
-             "y if keepdim else squeeze(y, dim)",
-         vjp={"x": "p = take_along_dim(positions(x), kthvalue_indices(x, k, dim, True), dim)\n"
-                   "accumulate(reshape(g, p.shape), p, x)"})
+         ref="""y = take_along_dim(x, kthvalue_indices(x, k, dim, True), dim)
+                y if keepdim else squeeze(y, dim)""",
+         vjp={"x": """p = take_along_dim(positions(x), kthvalue_indices(x, k, dim, True), dim)
+                      accumulate(reshape(g, p.shape), p, x)"""})
 several("kthvalue(x, k: int, dim: axis = -1, keepdim: flag = False)", kinks=_TIES,
         fields={"values": "kthvalue_values(x, k, dim, keepdim)",
                 "indices": "kthvalue_indices(x, k, dim, keepdim)"},
@@ -395,7 +421,15 @@ array("bool(x)", torch="Tensor.bool", numpy="kernels.as_bool", complex="constant
       note="a mask: a constant", samples="bool(x) | x(2,3)", example="'x * bool(x)' x=2.5 -> x = 1")
 composed("to(x, dtype: dtype)", aliases="astype type", torch="", vjp={"x": "g"},
          samples="to(x, 'float64') | x(2,3)",
-         ref="if dtype == 'float64':\n    x = double(x)\nelif dtype == 'float32':\n    x = float(x)\n"
-             "elif dtype == 'float16':\n    x = half(x)\nelif dtype == 'bool':\n    x = bool(x)\nelse:\n"
-             "    x = long(x)\nx",
+         ref="""if dtype == 'float64':
+                    x = double(x)
+                elif dtype == 'float32':
+                    x = float(x)
+                elif dtype == 'float16':
+                    x = half(x)
+                elif dtype == 'bool':
+                    x = bool(x)
+                else:
+                    x = long(x)
+                x""",
          example="'x.to(torch.float64)' x=3 -> x = 1")

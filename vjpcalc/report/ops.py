@@ -54,6 +54,8 @@ def row_report(row: Operator) -> list[Block]:
         say("formula", row.formula)
     if row.fields:
         say("returns", *(f".{name} = {text}" for name, text in row.fields.items()))
+    if row.part:
+        say("returns", f"{row.count} tensors; tensor i is", *row.part.split("\n"))
     for parameter in row.tensors:
         rule = row.vjp.get(parameter.name)
         if rule is None:
@@ -64,9 +66,9 @@ def row_report(row: Operator) -> list[Block]:
             say(
                 "rule",
                 Text(f"{cotangent(parameter.name)} = {mathematics(row, rule)}", "title"),
-                Text(f"g ↦ {rule}", "dim"),
+                *(Text(text, "dim") for text in f"g ↦ {rule}".replace("\n", "\n    ").split("\n")),
             )
-    if not row.vjp and not row.fields:
+    if not row.vjp and row.kind != "several":
         say("rule", "none: the result is a constant")
     if row.kinks:
         say(
@@ -77,7 +79,10 @@ def row_report(row: Operator) -> list[Block]:
     if row.note:
         say("note", row.note)
     say("torch", row.torch)
-    say("reference", row.ref or f"numpy: {row.numpy}", *([f"numexpr: {row.numexpr}"] if row.numexpr else []))
+    if row.ref:
+        say("reference", *row.ref.split("\n"))
+    elif row.numpy:
+        say("reference", f"numpy: {row.numpy}", *([f"numexpr: {row.numexpr}"] if row.numexpr else []))
     if row.source:
         say("source", row.source)
     if row.example:
