@@ -48,6 +48,7 @@ from vjpcalc.job.autograd import (
 from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
 from vjpcalc.limits import DEFAULT_LIMIT, Limits
+from vjpcalc.operators.registry import table
 from vjpcalc.operators.row import Operator, numel
 
 ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
@@ -584,13 +585,7 @@ def _alone(node: Node) -> Trace:
 
 
 # What the rows of moved elements say in their rules, in words.
-IN_WORDS = {
-    "accumulate": "each element back to where it came from",
-    "parted": "the part that came from there",
-    "parted_rows": "the part that came from there",
-    "parted_columns": "the part that came from there",
-    "parted_layers": "the part that came from there",
-}
+IN_WORDS = {row.name: row.in_words for row in table() if row.in_words}
 
 
 def in_symbols(rule: str, node: Node, names: Mapping[int, str]) -> str:

@@ -45,17 +45,17 @@ elementwise("floor_divide(a, b)", infix="//", torch="operator.floordiv", frozen=
             note="no gradient flows through: torch has none for it",
             example="'a * (a // b)' a=7.5 b=2 -> a = 3; b = 0")
 elementwise("remainder(a, b)", infix="%", torch="operator.mod", aliases="mod", numpy="kernels.remainder",
-            complex="numpy", domain={"b": "nonzero"}, kinks="fmod(a, b) == 0",
+            jax="remainder", complex="numpy", domain={"b": "nonzero"}, kinks="fmod(a, b) == 0",
             vjp={"a": "g", "b": "-g * floor(a / b)"},
             note="has the sign of b, as Python's %; fmod has that of a",
             example="'a % b' a=7.5 b=2 -> a = 1; b = -3")
-elementwise("fmod(a, b)", numpy="kernels.fmod", numexpr="fmod(a, b)", complex="numpy",
+elementwise("fmod(a, b)", numpy="kernels.fmod", jax="fmod", numexpr="fmod(a, b)", complex="numpy",
             domain={"b": "nonzero"}, kinks="(fmod(a, b) == 0) & (a != 0)",
             vjp={"a": "g", "b": "-g * trunc(a / b)"},
             note="has the sign of a, as C's fmod; remainder has that of b",
             example="'fmod(a, b)' a=-7.5 b=2 -> a = 1; b = 3")
 elementwise("pow(a, b)", infix="**", torch="operator.pow", numpy="kernels.power", numexpr="a ** b",
-            complex="numpy", aliases="power float_power", domain={"a": "(0, inf)"},
+            jax="power", complex="numpy", aliases="power float_power", domain={"a": "(0, inf)"},
             kinks="(a == 0) & (b < 2) & (b != 0) & (b != 1)",
             vjp={"a": "g * where(b == 0, 0, b * a ** where(b == 0, 1, b - 1))",
                  "b": "g * where((a == 0) & (b >= 0), 0, y * log(a))"},
@@ -97,14 +97,14 @@ composed("ldexp(a, b)", ref="a * 2**b", vjp={"a": "g * 2**b", "b": "g * y * log(
 # ---- extrema, choice ---------------------------------------------------------------------------------------
 family("Comparison and choice", source="torch derivatives.yaml")
 
-for _name, _sign, _other, _example in [
+for _name, _sign, _other, _gradient in [
     ("maximum", ">", "<", "[0, 0.5, 1]"), ("minimum", "<", ">", "[1, 0.5, 0]"),
 ]:
     composed(f"{_name}(a, b)", ref=f"where((a {_sign}= b) | isnan(a), a, b)", kinks="a == b",
              convention="half of g to each of two equal elements",
              vjp={"a": f"g * where(a {_sign} b, 1, where(a == b, 0.5, 0))",
                   "b": f"g * where(a {_other} b, 1, where(a == b, 0.5, 0))"},
-             example=f"'{_name}(x, 0)' x='[-1, 0, 2]' --seed '[1, 1, 1]' -> x = {_example}")
+             example=f"'{_name}(x, 0)' x='[-1, 0, 2]' --seed '[1, 1, 1]' -> x = {_gradient}")
 for _name, _sign, _other, _a, _b in [("fmax", ">=", "maximum", 0, 1), ("fmin", "<=", "minimum", 1, 0)]:
     composed(f"{_name}(a, b)", ref=f"where((a {_sign} b) | isnan(b), a, b)", kinks="a == b",
              convention="all of g to the first of two equal elements",
@@ -322,21 +322,23 @@ composed("sinc(x)", formula="sin(πx) / (πx)",
 # ---- special functions -------------------------------------------------------------------------------------
 family("Error functions", source="NIST DLMF 7.2, 7.10")
 
-elementwise("erf(x)", numpy="scipy.erf", complex="numpy", vjp={"x": "g * 2 / sqrt(pi) * exp(-x**2)"},
+elementwise("erf(x)", numpy="scipy.erf", jax="scipy.special.erf", complex="numpy",
+            vjp={"x": "g * 2 / sqrt(pi) * exp(-x**2)"},
             example="'erf(x)' x=0.5 -> x = 0.8787826")
-elementwise("erfc(x)", numpy="scipy.erfc", complex="numpy", vjp={"x": "-g * 2 / sqrt(pi) * exp(-x**2)"},
+elementwise("erfc(x)", numpy="scipy.erfc", jax="scipy.special.erfc", complex="numpy",
+            vjp={"x": "-g * 2 / sqrt(pi) * exp(-x**2)"},
             example="'erfc(x)' x=0.5 -> x = -0.8787826")
 elementwise("erfcx(x)", torch="special.erfcx", numpy="scipy.erfcx", complex="numpy",
             formula="exp(x²) erfc(x)", vjp={"x": "g * (2 * x * y - 2 / sqrt(pi))"},
             example="'erfcx(x)' x=0.5 -> x = -0.5126888")
-elementwise("erfinv(x)", numpy="scipy.erfinv", domain="(-1, 1)", kinks="abs(x) == 1",
-            vjp={"x": "g * sqrt(pi) / 2 * exp(y**2)"},
+elementwise("erfinv(x)", numpy="scipy.erfinv", jax="scipy.special.erfinv", domain="(-1, 1)",
+            kinks="abs(x) == 1", vjp={"x": "g * sqrt(pi) / 2 * exp(y**2)"},
             example="'erfinv(x)' x=0.5 -> x = 1.112585")
 composed("ndtr(x)", torch="special.ndtr", ref="erfc(-x / sqrt(2)) / 2",
          vjp={"x": "g * exp(-x**2 / 2) / sqrt(2 * pi)"}, note="the normal distribution function",
          example="'ndtr(x)' x=0.5 -> x = 0.3520653")
-elementwise("ndtri(x)", torch="special.ndtri", numpy="scipy.ndtri", domain="(0, 1)",
-            vjp={"x": "g * sqrt(2 * pi) * exp(y**2 / 2)"}, note="the inverse of ndtr",
+elementwise("ndtri(x)", torch="special.ndtri", numpy="scipy.ndtri", jax="scipy.special.ndtri",
+            domain="(0, 1)", vjp={"x": "g * sqrt(2 * pi) * exp(y**2 / 2)"}, note="the inverse of ndtr",
             example="'ndtri(x)' x=0.7 -> x = 2.876104")
 composed("log_ndtr(x)", torch="special.log_ndtr",
          ref="where(x < 1, log(erfcx(-x / sqrt(2)) / 2) - x * x / 2, log1p(-erfc(x / sqrt(2)) / 2))",
@@ -346,20 +348,21 @@ composed("log_ndtr(x)", torch="special.log_ndtr",
 
 family("Gamma functions", source="NIST DLMF 5.2, 5.5, 5.15, 8.8, 25.11")
 
-elementwise("loggamma(x)", hidden=True, torch="lgamma", numpy="scipy.loggamma", complex="numpy",
-            domain="(0, inf)", vjp={"x": "g * digamma(x)"}, note="lgamma for x > 0")
+elementwise("loggamma(x)", hidden=True, torch="lgamma", numpy="scipy.loggamma", jax="scipy.special.gammaln",
+            complex="numpy", domain="(0, inf)", vjp={"x": "g * digamma(x)"}, note="lgamma for x > 0")
 composed("lgamma(x)", aliases="gammaln", formula="log|Γ(x)|", kinks="(x <= 0) & (x == round(x))",
          ref="where(x < 0.5, log(pi / abs(sin(pi * (x - round(x))))) - loggamma(1 - x), loggamma(x))",
          vjp={"x": "g * digamma(x)"}, note="poles at 0, -1, -2, …",
          example="'lgamma(x)' x=2.5 -> x = 0.7031566")
-elementwise("digamma(x)", aliases="psi", numpy="scipy.psi", complex="numpy",
+elementwise("digamma(x)", aliases="psi", numpy="scipy.psi", jax="scipy.special.digamma", complex="numpy",
             kinks="(x <= 0) & (x == round(x))", vjp={"x": "g * polygamma(1, x)"}, formula="d/dx log Γ(x)",
             accuracy=1e-9,
             note="poles at 0, -1, -2, …; torch's trigamma, the derivative, is exact to 10 digits",
             example="'digamma(x)' x=2.5 -> x = 0.4903578")
 elementwise("polygamma(n: int, x)", numpy="kernels.polygamma(n, x)", torch="polygamma(n, x)", complex="numpy",
-            domain="(0, inf)", vjp={"x": "g * polygamma(n + 1, x)"}, formula="the n-th derivative of digamma",
-            accuracy=1e-9, note="torch's trigamma (n = 1) is exact to 10 digits",
+            jax="scipy.special.polygamma(n, x)", formula="the n-th derivative of digamma", accuracy=1e-9,
+            domain="(0, inf)", vjp={"x": "g * polygamma(n + 1, x)"},
+            note="torch's trigamma (n = 1) is exact to 10 digits",
             samples=("polygamma(0, x) | x(2,3)", "polygamma(1, x) | x(3)", "polygamma(3, x) | x(1)",
                      "polygamma(2, x) | x(0)"),
             example="'polygamma(1, x)' x=2 -> x = -0.4041138")
@@ -381,25 +384,28 @@ composed("multigammaln(x, p: int)", aliases="mvlgamma", torch="mvlgamma(x, p)", 
          example="'multigammaln(x, 2)' x=3 -> x = 1.625941")
 for _name, _sign, _alias in [("gammainc", "", "igamma"), ("gammaincc", "-", "igammac")]:
     elementwise(f"{_name}(a: constant, x)", aliases=_alias, torch=f"special.{_name}", numpy=f"scipy.{_name}",
-                domain={"a": "(0.5, 4)", "x": "(0, inf)"},
+                jax=f"scipy.special.{_name}", domain={"a": "(0.5, 4)", "x": "(0, inf)"},
                 vjp={"x": f"{_sign}g * exp(xlogy(a - 1, x) - x - lgamma(a))"},
                 note="no gradient with respect to a: torch has none",
                 example=f"'{_name}(2, x)' x=1 -> x = {_sign}0.3678794")
 elementwise("zeta(s: constant, q|other)", torch="special.zeta", numpy="kernels.zeta", complex="numpy",
-            domain={"s": "(1.5, 5)", "q": "(0, inf)"}, vjp={"q": "-g * s * zeta(s + 1, q)"},
-            formula="Σ (q + k)⁻ˢ", note="Hurwitz's zeta; no gradient with respect to s: torch has none",
+            jax="scipy.special.zeta", domain={"s": "(1.5, 5)", "q": "(0, inf)"}, formula="Σ (q + k)⁻ˢ",
+            vjp={"q": "-g * s * zeta(s + 1, q)"},
+            note="Hurwitz's zeta; no gradient with respect to s: torch has none",
             example="'zeta(3, q)' q=2 -> q = -0.2469697")
 
 family("Bessel functions", source="NIST DLMF 10.25, 10.29")
 
-elementwise("i0(x)", numpy="kernels.i0", complex="numpy", vjp={"x": "g * i1(x)"},
+elementwise("i0(x)", numpy="kernels.i0", jax="scipy.special.i0", complex="numpy", vjp={"x": "g * i1(x)"},
             example="'i0(x)' x=2 -> x = 1.590637")
-elementwise("i1(x)", torch="special.i1", numpy="kernels.i1", complex="numpy",
+elementwise("i1(x)", torch="special.i1", numpy="kernels.i1", jax="scipy.special.i1", complex="numpy",
             vjp={"x": "g * (i0(x) - where(x == 0, 0.5, y / where(x == 0, 1, x)))"},
             example="'i1(x)' x=2 -> x = 1.484267")
-elementwise("i0e(x)", torch="special.i0e", numpy="kernels.i0e", complex="numpy", kinks="x == 0",
-            convention="0 at 0", formula="exp(-|x|) I₀(x)", vjp={"x": "g * (i1e(x) - sign(x) * y)"},
+elementwise("i0e(x)", torch="special.i0e", numpy="kernels.i0e", jax="scipy.special.i0e", complex="numpy",
+            kinks="x == 0", convention="0 at 0", formula="exp(-|x|) I₀(x)",
+            vjp={"x": "g * (i1e(x) - sign(x) * y)"},
             example="'i0e(x)' x=2 -> x = -0.09323903")
-elementwise("i1e(x)", torch="special.i1e", numpy="kernels.i1e", complex="numpy", formula="exp(-|x|) I₁(x)",
+elementwise("i1e(x)", torch="special.i1e", numpy="kernels.i1e", jax="scipy.special.i1e", complex="numpy",
+            formula="exp(-|x|) I₁(x)",
             vjp={"x": "g * where(x == 0, 0.5, i0e(x) - y * (sign(x) + 1 / where(x == 0, 1, x)))"},
             example="'i1e(x)' x=2 -> x = -0.01439561")

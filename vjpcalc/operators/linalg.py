@@ -56,7 +56,7 @@ array("outer(a, b|vec2)", aliases="ger", numpy="outer", complex="numpy", size="(
       vjp={"a": "g @ b", "b": "a @ g"}, samples=("outer(a, b) | a(2) b(3)", "outer(a, b) | a(0) b(3)"),
       example="'outer(a, b)' a='[1, 2]' b='[3]' --seed '[[1], [2]]' -> a = [3, 6]; b = [5]")
 array("einsum(equation|subscripts: text, *operands)", torch="einsum(equation, *operands)",
-      numpy="kernels.einsum(equation, *operands)", complex="numpy",
+      numpy="kernels.einsum(equation, *operands)", jax="einsum(equation, *operands)", complex="numpy",
       vjp={"operands": "einsum_cotangents(g, operands, equation)"},
       samples=("einsum('ij,jk->ik', a, b) | a(2,3) b(3,4)", "einsum('ij,jk', a, b) | a(2,3) b(3,4)",
                "einsum('ii', a) | a(3,3)", "einsum('ii->i', a) | a(3,3)",
@@ -217,7 +217,8 @@ array("inv(a)", aliases="inverse", torch="linalg.inv", numpy="linalg.inv", compl
       samples=(f"inv({_WELL}) | x(3,3)", f"inv({_WELL}) | x(2,3,3)", "inv(x * x + 1) | x(1,1)",
                "inv(x) | x(0,0)"),
       example="'inv(a)' a='[[2]]' --seed '[[1]]' -> a = [[-0.25]]")
-array("pinv(x)", torch="linalg.pinv", numpy="kernels.pinv", complex="numpy", note="x must have full rank",
+array("pinv(x)", torch="linalg.pinv", numpy="kernels.pinv", jax="linalg.pinv", complex="numpy",
+      note="x must have full rank",
       kinks="s = svdvals(x); s[..., -1:] <= 1e-15 * s[..., :1] * max(x.shape[-1], x.shape[-2])",
       source="G. Golub and V. Pereyra, The differentiation of pseudo-inverses, SIAM J. Numer. Anal. 10, 1973",
       vjp={"x": "-(y.mT @ g @ y.mT) + (g.mT - x @ y @ g.mT) @ y @ y.mT + y.mT @ y @ (g.mT - g.mT @ y @ x)"},
@@ -295,7 +296,7 @@ array("matrix_power(x, n: int)", torch="linalg.matrix_power(x, n)", numpy="linal
                "matrix_power(x, 1) | x(1,1)"),
       example="'matrix_power(x, 3)' x='[[2]]' --seed '[[1]]' -> x = [[12]]")
 array("matrix_exp(x)", aliases="expm", torch="linalg.matrix_exp", numpy="kernels.matrix_exp",
-      complex="numpy",
+      jax="scipy.linalg.expm", complex="numpy",
       source="R. Mathias, A chain rule for matrix functions, SIAM J. Matrix Anal. Appl. 17, 1996",
       vjp={"x": """n = x.shape[-1]
                    z = matrix_exp(cat([cat([x.mT, g], -1), cat([0 * x, x.mT], -1)], -2))
@@ -308,7 +309,8 @@ composed("symmetrized(x, lower: flag)", torch="", hidden=True,
                 t = tril(x) + tril(x, -1).mT if lower else triu(x) + triu(x, 1).mT
                 s + detach(t - s)""",
          note="the value of one triangle, mirrored; the derivative in symmetric directions")
-array("cholesky_lower(x)", torch="linalg.cholesky", numpy="kernels.cholesky", complex="numpy", hidden=True)
+array("cholesky_lower(x)", torch="linalg.cholesky", numpy="kernels.cholesky", jax="linalg.cholesky",
+      complex="numpy", hidden=True)
 composed("cholesky(x, upper: flag = False)", torch="linalg.cholesky(x, upper=upper)",
          ref="y = cholesky_lower(symmetrized(x, not upper)); y.mT if upper else y",
          note="x must be symmetric and positive definite; as in torch one triangle is read, and the "
@@ -360,7 +362,7 @@ _SINGULAR = {"kinks": """s = svdvals(x)
                          cat([s[..., :-1] - s[..., 1:], s[..., -1:]], -1) <= 1e-14 * s[..., :1]""",
                  "convention": "where singular values meet or vanish, each has the derivative along the "
                                "vectors that were found"}
-array("svdvals(x)", torch="linalg.svdvals", numpy="kernels.svdvals",
+array("svdvals(x)", torch="linalg.svdvals", numpy="kernels.svdvals", jax="linalg.svd(x, compute_uv=False)",
       vjp={"x": "(left_vectors(x) * g[..., None, :]) @ right_vectors(x)"},
       samples=("svdvals(x) | x(3,3)", "svdvals(x) | x(2,4)", "svdvals(x) | x(2,3,2)"),
       example="'svdvals(x)' x='[[2, 0], [0, 1]]' --seed '[3, 4]' -> x = [[3, 0], [0, 4]]", **_SINGULAR)

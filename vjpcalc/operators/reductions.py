@@ -24,8 +24,8 @@ def _samples(texts: tuple[str, ...], name: str) -> tuple[str, ...]:
 family("Reductions", source="torch derivatives.yaml")
 
 array("sum(x, dim: axes = None, keepdim: flag = False)", torch="sum(x, dim, keepdim)",
-      numpy="kernels.total(x, dim, keepdim)", complex="numpy", vjp={"x": "restore(g, x, dim, keepdim)"},
-      samples=_samples(_ALONG, "sum"),
+      numpy="kernels.total(x, dim, keepdim)", jax="sum(x, axis=dim, keepdims=keepdim)", complex="numpy",
+      vjp={"x": "restore(g, x, dim, keepdim)"}, samples=_samples(_ALONG, "sum"),
       example="'sum(x, dim=0)' x='[[1, 2], [3, 4]]' --seed '[1, 10]' -> x = [[1, 10], [1, 10]]")
 movement("restore(g, x, dim: any, keepdim: flag)", numpy="kernels.restore(g, x, dim, keepdim)", torch="",
          hidden=True, note="g with the dimensions that a reduction of x took away put back as 1")
@@ -34,12 +34,12 @@ composed("mean(x, dim: axes = None, keepdim: flag = False)", torch="mean(x, dim,
          vjp={"x": "restore(g, x, dim, keepdim) / (numel(x) / max(numel(g), 1))"},
          samples=_samples(_ALONG[:5], "mean"),
          example="'mean(x)' x='[1, 2, 3, 4]' -> x = [0.25, 0.25, 0.25, 0.25]")
-array("prod(x)", torch="prod(x)", numpy="kernels.prod(x)", complex="numpy",
-      vjp={"x": "g * prod_of_others(x, None)"},
+array("prod(x)", torch="prod(x)", numpy="kernels.prod(x)", jax="prod(x, axis=None, keepdims=False)",
+      complex="numpy", vjp={"x": "g * prod_of_others(x, None)"},
       samples=("prod(x) | x(2,3)", "prod(x) | x()", "prod(x) | x(0)", "prod(x * [0, 1, 1]) | x(3)"),
       example="'prod(x)' x='[0, 2, 3]' -> x = [6, 0, 0]")
 array("prod(x, dim: axis, keepdim: flag = False)", torch="prod(x, dim, keepdim)",
-      numpy="kernels.prod(x, dim, keepdim)", complex="numpy",
+      numpy="kernels.prod(x, dim, keepdim)", jax="prod(x, axis=dim, keepdims=keepdim)", complex="numpy",
       vjp={"x": "restore(g, x, dim, keepdim) * prod_of_others(x, dim)"},
       samples=("prod(x, dim=1) | x(2,3)", "prod(x, -2, True) | x(2,3)", "prod(x * [0, 1, 0], 1) | x(2,3)",
                "prod(x, 0) | x(0,2)"),
@@ -107,14 +107,14 @@ family("Extrema", source="torch derivatives.yaml")
 
 for _name, _example in [("amax", "[[0, 0, 1], [10, 0, 0]]"), ("amin", "[[1, 0, 0], [0, 0, 10]]")]:
     array(f"{_name}(x, dim: axes = None, keepdim: flag = False)", torch=f"{_name}(x, dim, keepdim)",
-          numpy=f"kernels.{_name}(x, dim, keepdim)", complex="numpy", kinks=_TIE.format(_name),
-          convention="g shared evenly among ties", vjp={"x": _SHARED},
-          samples=_samples(_ALONG[:5], _name),
+          numpy=f"kernels.{_name}(x, dim, keepdim)", jax=f"{_name[1:]}(x, axis=dim, keepdims=keepdim)",
+          complex="numpy", kinks=_TIE.format(_name), convention="g shared evenly among ties",
+          vjp={"x": _SHARED}, samples=_samples(_ALONG[:5], _name),
           example=f"'{_name}(x, dim=1)' x='[[1, 2, 3], [6, 5, 4]]' --seed '[1, 10]' -> x = {_example}")
 for _name, _whole, _sign, _a, _b in [("max", "amax", ">", 0, 1), ("min", "amin", "<", 1, 0)]:
     array(f"{_name}(x)", torch=f"{_name}(x)", numpy=f"kernels.{_whole}(x)", complex="numpy",
-          kinks=f"sum(x == {_whole}(x)) > 1", convention="g shared evenly among ties",
-          vjp={"x": "where(x == y, g, 0) / sum(x == y)"},
+          jax=f"{_name}(x, axis=None, keepdims=False)", kinks=f"sum(x == {_whole}(x)) > 1",
+          convention="g shared evenly among ties", vjp={"x": "where(x == y, g, 0) / sum(x == y)"},
           samples=(f"{_name}(x) | x(2,3)", f"x.{_name}() | x(1)", f"{_name}(x) | x()"),
           example=f"'{_name}(x)' x='[1, 3, 2]' -> x = [{_a}, {_b}, 0]")
     several(f"{_name}(x, dim: axis, keepdim: flag = False)", kinks=_TIE.format(_whole),
@@ -126,7 +126,7 @@ for _name, _whole, _sign, _a, _b in [("max", "amax", ">", 0, 1), ("min", "amin",
                     f"-> x = [[{_a}, {_b}], [{_b}, {_a}]]")
     array(f"{_name}_values(x, dim: axis, keepdim: flag)", torch=f"{_name}(x, dim, keepdim).values",
           hidden=True, numpy=f"kernels.{_whole}(x, dim, keepdim)", complex="numpy",
-          vjp={"x": _CHOSEN.format("arg" + _name)})
+          jax=f"{_name}(x, axis=dim, keepdims=keepdim)", vjp={"x": _CHOSEN.format("arg" + _name)})
     composed(f"{_name}(a, b)", torch=f"{_name}imum", ref=f"{_name}imum(a, b)", kinks="a == b",
              convention="half of g to each of two equal elements",
              vjp={"a": f"g * where(a {_sign} b, 1, where(a == b, 0.5, 0))",
@@ -184,7 +184,7 @@ family("Tests and counts")
 
 for _name, _numpy in [("any", "kernels.any_(x, dim, keepdim)"), ("all", "kernels.all_(x, dim, keepdim)")]:
     array(f"{_name}(x, dim: axes = None, keepdim: flag = False)", torch=f"{_name}(x, dim, keepdim)",
-          numpy=_numpy, complex="constant", frozen=True,
+          numpy=_numpy, jax=f"{_name}(x, axis=dim, keepdims=keepdim)", complex="constant", frozen=True,
           samples=(f"{_name}(x > 0) | x(2,3)", f"{_name}(x > 0, 1, True) | x(2,3)"),
           example=f"'where({_name}(x > 0), x, 0)' x='[1, 3]' --seed '[1, 1]' -> x = [1, 1]")
 array("count_nonzero(x, dim: axes = None)", torch="count_nonzero(x, dim)", numpy="count_nonzero(x, axis=dim)",
@@ -327,12 +327,12 @@ composed("softmin(x, dim: axis)", torch="nn.functional.softmin(x, dim)", ref="so
 # ---- scans -------------------------------------------------------------------------------------------------
 family("Scans", source="torch FunctionsManual.cpp")
 
-array("cumsum(x, dim: axis)", torch="cumsum(x, dim)", numpy="kernels.cumsum", complex="numpy",
-      vjp={"x": "flip(cumsum(flip(g, dim), dim), dim)"},
+array("cumsum(x, dim: axis)", torch="cumsum(x, dim)", numpy="kernels.cumsum", jax="cumsum(x, axis=dim)",
+      complex="numpy", vjp={"x": "flip(cumsum(flip(g, dim), dim), dim)"},
       samples=_samples(_SCANS, "cumsum"),
       example="'cumsum(x, 0)' x='[1, 2, 3]' --seed '[1, 10, 100]' -> x = [111, 110, 100]")
-array("cumprod(x, dim: axis)", torch="cumprod(x, dim)", numpy="kernels.cumprod", complex="numpy",
-      vjp={"x": "cumprod_rule(g, x, dim)"},
+array("cumprod(x, dim: axis)", torch="cumprod(x, dim)", numpy="kernels.cumprod",
+      jax="cumprod(x, axis=dim)", complex="numpy", vjp={"x": "cumprod_rule(g, x, dim)"},
       samples=(*_samples(_SCANS, "cumprod"), "cumprod(x * [1, 0, 1, 0], 0) | x(4)"),
       example="'cumprod(x, 0)' x='[2, 0, 3]' --seed '[1, 10, 100]' -> x = [1, 620, 0]")
 array("cumprod_rule(g, x, dim: axis)", torch="", numpy="kernels.cumprod_rule", hidden=True,

@@ -78,7 +78,7 @@ def _row(kind: str, signature: str, given: Mapping[str, Any]) -> Operator:
     samples = values.get("samples", ())
     values["samples"] = (samples,) if isinstance(samples, str) else samples
     operator = Operator(name, parameters, kind, family=_family, **values)
-    for text in filter(None, (operator.torch, operator.numpy)):
+    for text in filter(None, (operator.torch, operator.numpy, operator.jax)):
         _check_call(operator, text)
     return register(operator)
 
@@ -91,7 +91,7 @@ def _program(text: str | tuple[str, ...]) -> str:
 
 
 def _check_call(operator: Operator, text: str) -> None:
-    names = {parameter.name for parameter in operator.parameters}
+    names = {"y.shape", *(parameter.name for parameter in operator.parameters)}
     try:
         for _, name, _ in Call.parse(text).arguments or ():
             if name not in names:

@@ -21,6 +21,8 @@ A long text is a block, a statement a line, indented as you like; texts in a tup
 
 ``torch`` and ``numpy`` name the function that each engine calls, with a call template where its arguments
 differ from the row's: ``sum(x, axis=dim, keepdims=keepdim)``. ``numexpr`` is the text of one expression.
+``jax`` is what an emitted script calls, in jax.numpy or, for ``scipy.…``, in jax.scipy; ``y.shape`` is the
+output's shape. It is left out where ``numpy`` says it already, and where JAX has no such function.
 
 ``domain`` says where the operator is defined and smooth, for one parameter or, as a dict, for each by name:
 an interval such as ``(0, inf)`` or ``[-1, 1]``, or ``nonzero``; empty where that is everywhere.
@@ -144,6 +146,7 @@ class Operator:
     infix: str | None = None
     torch: str = ""
     numpy: str = ""
+    jax: str = ""
     numexpr: str = ""
     complex: str = ""  # its complex kernel: see COMPLEX
     ref: str = ""
@@ -151,6 +154,9 @@ class Operator:
     fields: Mapping[str, str] = field(default_factory=dict)
     count: str = ""  # how many results a row of kind "several" has, where they have no names
     part: str = ""  # and the program of result i
+    in_words: str = (
+        ""  # what a rule that calls this row on g does, where the call itself tells a reader little
+    )
     domain: str | Mapping[str, str] = ""
     # A condition on the arguments → what to say if it fails.
     requires: Mapping[str, str] = field(default_factory=dict)
@@ -183,7 +189,7 @@ class Operator:
         return tuple(p for p in self.parameters if p.kind not in TENSOR_KINDS)
 
     def arguments(self, engine: str, values: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Positional and keyword arguments for the function that ``engine`` ("torch" or "numpy") calls."""
+        """Positional and keyword arguments for the function that ``engine`` (torch, numpy or jax) calls."""
         call = Call.parse(getattr(self, engine) or self.name)
         if call.arguments is None:
             positional: list[Any] = []

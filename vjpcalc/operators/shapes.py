@@ -21,19 +21,21 @@ _COPIES = """n = numel(x)
 family("Shape", source="a permutation's transpose is its inverse; a copy's transpose is a sum")
 array("positions(x)", torch="", numpy="kernels.positions", complex="constant", frozen=True, hidden=True)
 array("accumulate(g, p: indices, x)", torch="", numpy="kernels.accumulate", hidden=True,
+      in_words="each element back to where it came from",
       note="g's elements added up at the positions p of a tensor shaped like x")
-several("parted(g, tensors: tensors, dim: axis)", hidden=True, count="len(tensors)",
+_PART = "the part that came from there"
+several("parted(g, tensors: tensors, dim: axis)", hidden=True, count="len(tensors)", in_words=_PART,
         part="""start = 0
                 for j in range(i):
                     start += tensors[j].shape[dim]
                 narrow(g, dim, start, tensors[i].shape[dim])""")
-several("parted_rows(g, tensors: tensors)", hidden=True, count="len(tensors)",
+several("parted_rows(g, tensors: tensors)", hidden=True, count="len(tensors)", in_words=_PART,
         part="""start = 0
                 for j in range(i):
                     start += tensors[j].shape[0] if tensors[j].ndim > 1 else 1
                 narrow(g, 0, start, tensors[i].shape[0] if tensors[i].ndim > 1 else 1)""")
 for _name, _dim in [("columns", 1), ("layers", 2)]:
-    several(f"parted_{_name}(g, tensors: tensors)", hidden=True, count="len(tensors)",
+    several(f"parted_{_name}(g, tensors: tensors)", hidden=True, count="len(tensors)", in_words=_PART,
             part=f"""start = 0
                      for j in range(i):
                          start += tensors[j].shape[{_dim}] if tensors[j].ndim > {_dim} else 1
@@ -47,22 +49,22 @@ movement("reshape(x, *shape: shape)", aliases="view", torch="reshape(x, shape)",
                   "reshape(x, (0, 5)) | x(0,2)", "reshape(x, ()) | x(1)"),
          example="'reshape(x, (2, 2))' x='[1, 2, 3, 4]' --seed '[[1, 2], [3, 4]]' -> x = [1, 2, 3, 4]")
 movement("reshape_as(x, other: constant)", aliases="view_as", torch="Tensor.reshape_as",
-         numpy="kernels.reshape_as", vjp={"x": "reshape(g, x.shape)"},
+         numpy="kernels.reshape_as", jax="reshape(x, y.shape)", vjp={"x": "reshape(g, x.shape)"},
          samples="reshape_as(x, ones(3, 2)) | x(2,3)",
          example="'x.view_as(ones(2, 1))' x='[1, 2]' --seed '[[3], [4]]' -> x = [3, 4]")
 movement("flatten(x, start_dim: axis = 0, end_dim: axis = -1)", numpy="kernels.flatten",
-         vjp={"x": "reshape(g, x.shape)"},
+         jax="reshape(x, y.shape)", vjp={"x": "reshape(g, x.shape)"},
          samples=("flatten(x) | x(2,3)", "flatten(x, 1) | x(2,3,2)", "flatten(x, 0, -2) | x(2,3,2)",
                   "flatten(x) | x()"),
          example="'flatten(x)' x='[[1, 2], [3, 4]]' --seed '[1, 2, 3, 4]' -> x = [[1, 2], [3, 4]]")
 movement("ravel(x)", vjp={"x": "reshape(g, x.shape)"}, samples=("ravel(x) | x(2,3)", "ravel(x) | x()"),
          example="'ravel(x)' x='[[1, 2]]' --seed '[5, 6]' -> x = [[5, 6]]")
 movement("unflatten(x, dim: axis, sizes: shape)", torch="unflatten(x, dim, sizes)",
-         numpy="kernels.unflatten", vjp={"x": "reshape(g, x.shape)"},
+         numpy="kernels.unflatten", jax="reshape(x, y.shape)", vjp={"x": "reshape(g, x.shape)"},
          samples=("unflatten(x, 1, (2, -1)) | x(3,4)", "unflatten(x, -1, (2, 2)) | x(4)"),
          example="'unflatten(x, 0, (2, 1))' x='[1, 2]' --seed '[[3], [4]]' -> x = [3, 4]")
-movement("squeeze(x, dim: axes = None)", numpy="kernels.squeeze", vjp={"x": "reshape(g, x.shape)"},
-         note="a dimension of another size than 1 stays, as in torch",
+movement("squeeze(x, dim: axes = None)", numpy="kernels.squeeze", jax="reshape(x, y.shape)",
+         vjp={"x": "reshape(g, x.shape)"}, note="a dimension of another size than 1 stays, as in torch",
          samples=("squeeze(x) | x(1,3,1)", "squeeze(x, 0) | x(1,3,1)", "squeeze(x, 1) | x(1,3,1)",
                   "squeeze(x, (0, -1)) | x(1,3,1)"),
          example="'squeeze(x)' x='[[1, 2]]' --seed '[3, 4]' -> x = [[3, 4]]")
@@ -139,11 +141,12 @@ movement("rot90(x, k: int = 1, dims|axes: axes = (0, 1))", torch="rot90(x, k, di
 
 # ---- copies ------------------------------------------------------------------------------------------------
 movement("expand(x, *shape: shape)", torch="Tensor.expand(x, shape)", numpy="kernels.expand(x, shape)",
-         size=_SIZE, vjp={"x": "g"},
+         jax="broadcast_to(x, y.shape)", size=_SIZE, vjp={"x": "g"},
          samples=("expand(x, (3, 4)) | x(3,1)", "x.expand(2, -1, 3) | x(4,1)", "x.expand(-1, 3) | x(2,1)",
                   "x.expand(2) | x()"),
          example="'x.expand(3, 2)' x='[1, 2]' --seed '[[1, 2], [3, 4], [5, 6]]' -> x = [9, 12]")
-movement("expand_as(x, other: constant)", torch="Tensor.expand_as", numpy="kernels.expand_as", vjp={"x": "g"},
+movement("expand_as(x, other: constant)", torch="Tensor.expand_as", numpy="kernels.expand_as",
+         jax="broadcast_to(x, y.shape)", vjp={"x": "g"},
          samples="expand_as(x, zeros(2, 3)) | x(2,1)",
          example="'expand_as(x, ones(2, 2))' x='[1, 2]' --seed '[[1, 2], [3, 4]]' -> x = [4, 6]")
 movement("broadcast_to(x, *shape|size: shape)", torch="broadcast_to(x, shape)",
@@ -151,7 +154,7 @@ movement("broadcast_to(x, *shape|size: shape)", torch="broadcast_to(x, shape)",
          samples=("broadcast_to(x, (2, 3)) | x(3)", "broadcast_to(x, (2, 3)) | x(2,1)"),
          example="'broadcast_to(x, (2, 2))' x='[1, 2]' --seed '[[1, 2], [3, 4]]' -> x = [4, 6]")
 movement("repeat(x, *sizes|repeats: shape)", torch="Tensor.repeat(x, sizes)",
-         numpy="kernels.repeat(x, sizes)", size=_COPIES,
+         numpy="kernels.repeat(x, sizes)", jax="tile(x, sizes)", size=_COPIES,
          vjp={"x": "accumulate(g, repeat(positions(x), sizes), x)"},
          note="torch's: copies of the whole, NumPy's tile; NumPy's repeat is repeat_interleave (or repeat "
               "with axis=)",
@@ -410,15 +413,16 @@ movement("clone(x)", aliases="copy contiguous conj real", torch="clone", numpy="
          samples="clone(x) | x(2,3)", example="'clone(x)' x=3 -> x = 1")
 for _name, _aliases in [("double", "float64"), ("float", "float32"), ("half", "float16")]:
     elementwise(f"{_name}(x)", aliases=_aliases, torch=f"Tensor.{_name}", numpy="kernels.as_float",
-                numexpr="(x)", complex="numexpr",
+                jax="float64", numexpr="(x)", complex="numexpr",
                 note=f"torch rounds to {_aliases}; the reference stays in float64", vjp={"x": "g"},
                 samples="double(x) | x(2,3)" if _name == "double" else f"{_name}(x > 0) | x(2,3)",
                 example=f"'{_name}(x)' x=3 -> x = 1")
-array("long(x)", aliases="int64", torch="Tensor.long", numpy="kernels.as_int", complex="constant",
-      kinks="x == trunc(x)", note="whole numbers: a constant", samples="long(x) | x(2,3)",
-      example="'x * long(x)' x=2.5 -> x = 2")
-array("bool(x)", torch="Tensor.bool", numpy="kernels.as_bool", complex="constant", kinks="x == 0",
-      note="a mask: a constant", samples="bool(x) | x(2,3)", example="'x * bool(x)' x=2.5 -> x = 1")
+array("long(x)", aliases="int64", torch="Tensor.long", numpy="kernels.as_int", jax="int64",
+      complex="constant", kinks="x == trunc(x)", note="whole numbers: a constant",
+      samples="long(x) | x(2,3)", example="'x * long(x)' x=2.5 -> x = 2")
+array("bool(x)", torch="Tensor.bool", numpy="kernels.as_bool", jax="bool_", complex="constant",
+      kinks="x == 0", note="a mask: a constant",
+      samples="bool(x) | x(2,3)", example="'x * bool(x)' x=2.5 -> x = 1")
 composed("to(x, dtype: dtype)", aliases="astype type", torch="", vjp={"x": "g"},
          samples="to(x, 'float64') | x(2,3)",
          ref="""if dtype == 'float64':
