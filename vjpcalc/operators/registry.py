@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -115,9 +116,8 @@ def lookup(name: str) -> list[Operator]:
 def table() -> list[Operator]:
     """Every row once, in the order of the table."""
     rows: dict[int, Operator] = {}
-    for found in REGISTRY.values():
-        for row in found:
-            rows.setdefault(id(row), row)
+    for row in itertools.chain.from_iterable(REGISTRY.values()):
+        rows.setdefault(id(row), row)
     return list(rows.values())
 
 

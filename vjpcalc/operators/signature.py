@@ -144,12 +144,12 @@ def _normalize(operator: Operator, parameter: Parameter, value: Any, ndim: int) 
         return _axis(operator, parameter, value, ndim + 1)
     if kind == "axes":
         axes = tuple(value) if isinstance(value, list | tuple) else (value,)
-        found = tuple(_axis(operator, parameter, axis, ndim) for axis in axes)
-        if len(set(found)) != len(found):
+        counted = tuple(_axis(operator, parameter, axis, ndim) for axis in axes)
+        if len(set(counted)) != len(counted):
             raise Diagnostic(
                 "value", f"{operator.name}: a dimension stands twice in {parameter.name}={value!r}"
             )
-        return found
+        return counted
     if kind == "flag" and isinstance(value, bool):
         return value
     if kind == "int" and _whole(value):
@@ -188,9 +188,9 @@ def _axis(operator: Operator, parameter: Parameter, value: Any, ndim: int) -> in
 
 
 def _wrong(operator: Operator, parameter: Parameter, value: Any) -> Diagnostic:
-    found = f"a tensor of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+    given = f"a tensor of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
     return Diagnostic(
         "type",
-        f"{operator.name}: '{parameter.name}' takes {KINDS[parameter.kind]}, not {found}",
+        f"{operator.name}: '{parameter.name}' takes {KINDS[parameter.kind]}, not {given}",
         hint=_usage(operator),
     )
