@@ -17,7 +17,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from vjpcalc.operators.row import Operator
+from vjpcalc.operators.row import Operator, RowError
 
 GRID = 1024
 REACH = 4  # how far from a finite end of its domain, or from 0, a number is drawn
@@ -65,7 +65,9 @@ def _samples(operator: Operator) -> list[Sample]:
 
 
 def parse_sample(operator: Operator, text: str) -> Sample:
-    expression, _, inputs = text.rpartition("|")
+    expression, bar, inputs = text.rpartition("|")
+    if not bar or not re.fullmatch(r"(\s*\w+\([\d, ]*\))*\s*", inputs):
+        raise RowError(operator, f"not a sample: {text}")
     found = re.findall(r"(\w+)\(([\d, ]*)\)", inputs)
     shapes = {name: tuple(int(size) for size in sizes.split(",") if size.strip()) for name, sizes in found}
     return Sample(operator, expression.strip(), shapes)

@@ -11,7 +11,8 @@ import pytest
 from vjpcalc.diagnostics import Span
 from vjpcalc.language.code import code
 from vjpcalc.language.syntax import parse
-from vjpcalc.operators.row import Operator, table
+from vjpcalc.operators.registry import table
+from vjpcalc.operators.row import Operator
 
 AS_PRINTED = [
     "a - (b - c) - d",

@@ -16,7 +16,7 @@ import torch
 from vjpcalc import vjp
 from vjpcalc.emit import script
 from vjpcalc.job.use import operator
-from vjpcalc.operators.row import table
+from vjpcalc.operators.registry import table
 
 LOOP = "y = x * 2\nwhile y.data.norm() < 1000:\n    y = y * 2\ny"
 JOBS = {
@@ -96,6 +96,13 @@ def test_what_jax_lacks_is_named_at_the_head() -> None:
     text = script(vjp("sum(erfcx(x) * exp(x))", {"x": [0.1, 0.2]}, check="off"), "jax")
     assert "# JAX lacks: erfcx\n" in text
     assert 'raise NotImplementedError("JAX has no erfcx")' in text
+
+
+def test_the_jax_script_calls_what_the_row_says() -> None:
+    expression = "cumsum(x, 1) * float(x > 0) + flatten(x).sum()"
+    text = script(vjp(f"sum({expression})", {"x": [[1.0, 2.0], [3.0, 4.0]]}, check="off"), "jax")
+    for call in ("jnp.cumsum(x, axis=1)", "jnp.float64(x > 0)", "jnp.reshape(x, (4,))"):
+        assert call in text
 
 
 EXAMPLES = [row for row in table() if row.example and not row.hidden]

@@ -15,7 +15,7 @@ from vjpcalc.explain.simplify import simplified
 from vjpcalc.explain.walk import Explanation, explain
 from vjpcalc.job.use import operator
 from vjpcalc.language.source import width as columns
-from vjpcalc.operators.row import table
+from vjpcalc.operators.registry import table
 
 LOOP = "y = x * 2\nwhile y.data.norm() < 1000:\n    y = y * 2\ny"
 

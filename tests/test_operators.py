@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
-from sampling import Sample, bounds, draw, inputs, samples
+from sampling import Sample, bounds, draw, inputs, parse_sample, samples
 
 import vjpcalc
 from vjpcalc.check.fuse import MASK_OPERATORS
@@ -28,10 +28,11 @@ from vjpcalc.job.result import VJP
 from vjpcalc.language import interpret as language
 from vjpcalc.language import syntax
 from vjpcalc.language.trace import Node, Trace, nodes_in, with_values
-from vjpcalc.operators import row as rows
-from vjpcalc.operators.row import COMPLEX, Operator
+from vjpcalc.operators import registry
+from vjpcalc.operators.registry import composed, elementwise, lookup, table
+from vjpcalc.operators.row import COMPLEX, Operator, RowError
 
-ROWS = rows.table()
+ROWS = table()
 CASES = [sample for row in ROWS for sample in samples(row)]
 
 few = settings(
@@ -337,7 +338,7 @@ def spellings(sample: Sample) -> list[str]:
         return []
     first = call.args[0] if call.args else None
     for alias in row.aliases:
-        if rows.lookup(alias)[0] is not row:
+        if lookup(alias)[0] is not row:
             continue  # the arguments may fit another row of that name first
         call.func = ast.Name(alias)
         found.append(ast.unparse(tree))
@@ -365,3 +366,70 @@ def spellings(sample: Sample) -> list[str]:
 
 def _is_call_of(node: ast.AST, row: Operator) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == row.name
+
+
+# ---- wrong rows --------------------------------------------------------------------------------------------
+
+
+def run_wrong(signature: str, **row: object) -> None:
+    """Make a composed row, and meet every text of it: run it, run its rules, read its samples."""
+    operator = composed(signature, **{"ref": "x", **row})
+    vjpcalc.vjp("wrong(x)", {"x": 1.0})
+    for parameter in operator.parameters:
+        has_rule(operator, parameter.name)
+    for text in operator.samples:
+        parse_sample(operator, text)
+
+
+WRONG = {
+    "no signature": (
+        lambda: elementwise("wrong x"),
+        "row 'wrong x': its signature is not of the form name(parameter, …)",
+    ),
+    "no parameter": (
+        lambda: elementwise("wrong(x y)"),
+        "row 'wrong(x y)': 'x y' is not of the form name: kind = default",
+    ),
+    "a kind": (
+        lambda: elementwise("wrong(x, dim: axs)"),
+        "row 'wrong(x, dim: axs)': unknown kind 'axs'; did you mean 'axis'?",
+    ),
+    "a default": (
+        lambda: elementwise("wrong(x, p: number = two)"),
+        "row 'wrong(x, p: number = two)': the default of p is no literal: two",
+    ),
+    "a keyword": (
+        lambda: elementwise("wrong(x)", smaples="wrong(x) | x(2)"),
+        "row 'wrong(x)': unknown field 'smaples'; did you mean 'samples'?",
+    ),
+    "a call template": (
+        lambda: elementwise("wrong(x)", torch="exp(x"),
+        "row 'wrong(x)': not a call of its parameters and literals: exp(x",
+    ),
+    "a name in a call template": (
+        lambda: elementwise("wrong(x)", numpy="exp(z)"),
+        "row 'wrong(x)': not a call of its parameters and literals: exp(z)",
+    ),
+    "no ref": (lambda: composed("wrong(x)"), "row 'wrong(x)': a composed row needs a ref"),
+    "ref": (lambda: run_wrong("wrong(x)", torch="", ref="x +"), "row 'wrong(x)': invalid syntax: x +"),
+    "kinks": (lambda: run_wrong("wrong(x)", torch="", kinks="x ="), "row 'wrong(x)': invalid syntax: x ="),
+    "size": (lambda: run_wrong("wrong(x)", torch="", size="(x"), "row 'wrong(x)': '(' was never closed: (x"),
+    "vjp": (lambda: run_wrong("wrong(x)", torch="", vjp={"x": "g *"}), "row 'wrong(x)': invalid syntax: g *"),
+    "a condition": (
+        lambda: run_wrong("wrong(x)", torch="", requires={"not": "no"}),
+        "row 'wrong(x)': invalid syntax: not",
+    ),
+    "a sample": (
+        lambda: run_wrong("wrong(x)", torch="", samples="wrong(x) x(2)"),
+        "row 'wrong(x)': not a sample: wrong(x) x(2)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_with_a_row_names_the_row(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "REGISTRY", dict(registry.REGISTRY))  # the wrong row goes with this copy
+    make, message = WRONG[what]
+    with pytest.raises(RowError) as raised:
+        make()
+    assert str(raised.value) == f"operators: {message}"

@@ -135,8 +135,7 @@ def unknown(
     Another ``hint`` takes its place, or none where it is empty.
     """
     known = list(known)
-    if close := nearest(word, known):
-        message += f"; did you mean '{close}'?"
+    message += did_you_mean(word, known)
     if hint is None and known:
         hint = f"it is one of {listed(known)}"
     return Diagnostic(kind, message, hint=hint or None, span=span, source=source)
@@ -145,6 +144,12 @@ def unknown(
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate most like ``word``, for "did you mean …?", or None where nothing is close."""
     return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)), None)
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """``; did you mean 'sin'?``, or nothing."""
+    close = nearest(word, candidates)
+    return f"; did you mean '{close}'?" if close else ""
 
 
 def listed(words: Iterable[str], most: int = 20) -> str:

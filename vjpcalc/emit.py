@@ -29,50 +29,6 @@ from vjpcalc.tensors.dtypes import dtype_of
 MOST = 10_000  # elements that are written into a script
 LONGEST = 70  # characters of what is written where it is used
 
-# ---- JAX ---------------------------------------------------------------------------------------------------
-
-# jax.scipy.special has these of SciPy's; NumPy's own functions are all looked for in jax.numpy.
-SPECIAL = """
-digamma entr erf erfc erfinv exp1 expi expit expn gamma gammainc gammaincc gammaln i0 i0e i1 i1e kl_div
-log_ndtr logit logsumexp multigammaln ndtr ndtri polygamma rel_entr spence xlog1py xlogy zeta
-"""
-JAX_SPECIAL = frozenset(SPECIAL.split())
-JAX_RENAMED = {"psi": "digamma", "loggamma": "gammaln"}
-
-# Kernels of our own as JAX has them: {0}, {1}, … are the arguments, {shape} is that of the result.
-JAX_KERNELS = {
-    "power": "jnp.power({0}, {1})",
-    "remainder": "jnp.remainder({0}, {1})",
-    "fmod": "jnp.fmod({0}, {1})",
-    "total": "jnp.sum({0}, axis={1}, keepdims={2})",
-    "amax": "jnp.max({0}, axis={1}, keepdims={2})",
-    "amin": "jnp.min({0}, axis={1}, keepdims={2})",
-    "any_": "jnp.any({0}, axis={1}, keepdims={2})",
-    "all_": "jnp.all({0}, axis={1}, keepdims={2})",
-    "cumsum": "jnp.cumsum({0}, axis={1})",
-    "cumprod": "jnp.cumprod({0}, axis={1})",
-    "expand": "jnp.broadcast_to({0}, {shape})",
-    "expand_as": "jnp.broadcast_to({0}, {shape})",
-    "flatten": "jnp.reshape({0}, {shape})",
-    "unflatten": "jnp.reshape({0}, {shape})",
-    "squeeze": "jnp.reshape({0}, {shape})",
-    "reshape_as": "jnp.reshape({0}, {shape})",
-    "einsum": "jnp.einsum({*})",
-    "cholesky": "jnp.linalg.cholesky({0})",
-    "pinv": "jnp.linalg.pinv({0})",
-    "matrix_exp": "jax.scipy.linalg.expm({0})",
-    "as_bool": "{0}.astype(bool)",
-    "as_int": "{0}.astype(int)",
-    "as_float": "{0} * 1.0",
-    "i0": "jax.scipy.special.i0({0})",
-    "i0e": "jax.scipy.special.i0e({0})",
-    "i1": "jax.scipy.special.i1({0})",
-    "i1e": "jax.scipy.special.i1e({0})",
-    "zeta": "jax.scipy.special.zeta({0}, {1})",
-    "polygamma": "jax.scipy.special.polygamma({0}, {1})",
-}
-
-
 # ---- the two scripts ---------------------------------------------------------------------------------------
 
 
@@ -285,14 +241,14 @@ def literal(value: Any) -> str:
     return repr(value)
 
 
-def _arguments(operator: Operator, engine: str, values: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The positional arguments as code, and all of them joined."""
+def _arguments(operator: Operator, engine: str, values: Mapping[str, Any]) -> str:
+    """The arguments of a call as code."""
     positional, keywords = operator.arguments(engine, values)
-    texts = [literal(value) for value in positional]
-    joined = ", ".join([*texts, *(f"{key}={literal(value)}" for key, value in keywords.items())])
-    if {option.name for option in operator.options} == {"dim", "keepdim"}:  # left out, they mean the same
-        joined = joined.removesuffix(", None, False").removesuffix(", axis=None, keepdims=False")
-    return texts, joined
+    texts = [*map(literal, positional), *(f"{key}={literal(value)}" for key, value in keywords.items())]
+    joined = ", ".join(texts)
+    if {option.name for option in operator.options} == {"dim", "keepdim"}:
+        joined = joined.removesuffix(", None, False")  # left out, they mean the same
+    return joined
 
 
 def _infix(operator: Operator, values: Mapping[str, Any]) -> Code | None:
@@ -337,7 +293,7 @@ def _torch_call(node: Applied, values: Mapping[str, Any]) -> Code:
         if operator.infix and not any(True for _ in nodes_in(list(node.arguments.values()))):
             values = {**values, first: Code(f"torch.tensor({literal(values[first])})", True)}
         call = Call.parse(operator.torch)
-        _, joined = _arguments(operator, "torch", values)
+        arguments = _arguments(operator, "torch", values)
         path = call.path.replace("operator.", "torch.").replace("torch.truediv", "torch.div")
         if operator.function is not None:
             owner = getattr(operator.function, "__self__", None)
@@ -348,7 +304,7 @@ def _torch_call(node: Applied, values: Mapping[str, Any]) -> Code:
             )
         elif not path.startswith("torch."):
             path = f"torch.{path}"
-        code = Code(f"{path}({joined})" + (f".{call.field}" if call.field else ""), True)
+        code = Code(f"{path}({arguments})" + (f".{call.field}" if call.field else ""), True)
     if operator.frozen and node.value.is_floating_point() and "detach" not in code.text[-10:]:
         code = Code(f"{code.operand}.detach()", True)
     return code
@@ -372,32 +328,23 @@ def _jax_call(node: Applied, values: Mapping[str, Any], lacking: dict[str, str])
         return Code(_jax_constant(node), True)
     code = _infix(operator, values)
     if code is None or operator.function is not None:
-        texts, joined = _arguments(operator, "torch" if operator.function is not None else "numpy", values)
-        call = Call.parse(operator.numpy or operator.name)
-        path = operator.name if operator.function is not None else call.path
-        field = f".{call.field}" if call.field else ""
-        code = Code(_jax_path(path, operator, texts, joined, node, lacking) + field, True)
+        code = Code(_jax_function(operator, {**values, "y.shape": node.shape}, lacking), True)
     return Code(f"jax.lax.stop_gradient({code.text})", True) if operator.frozen else code
 
 
-def _jax_path(
-    path: str, operator: Operator, texts: list[str], joined: str, node: Node, lacking: dict[str, str]
-) -> str:
+def _jax_function(operator: Operator, values: Mapping[str, Any], lacking: dict[str, str]) -> str:
+    """A call of what JAX calls the row's function, or of a function that says that JAX lacks it."""
+    if operator.function is not None:
+        lacking[operator.name] = f"{operator.name}, a function of yours in torch"
+        return f"{operator.name}({_arguments(operator, 'torch', values)})"
+    engine = "jax" if operator.jax else "numpy"
+    path = Call.parse(operator.jax or operator.numpy).path
+    arguments = _arguments(operator, engine, values)
     root, _, name = path.rpartition(".")
-    if operator.function is None and root == "kernels" and name in JAX_KERNELS:
-        template = JAX_KERNELS[name].replace("{*}", joined).replace("{shape}", literal(node.shape))
-        padded = [*texts, "None", "False", "False"]
-        return re.sub(r"\{(\d)\}", lambda found: padded[int(found.group(1))], template)
-    if operator.function is None and root == "scipy":
-        name = JAX_RENAMED.get(name, name)
-        if name in JAX_SPECIAL:
-            return f"jax.scipy.special.{name}({joined})"
-    elif operator.function is None and root == "scipy.linalg":
-        return f"jax.{path}({joined})"
-    elif operator.function is None and root in ("", "linalg"):
-        return f"jnp.{path}({joined})"
-    lacking[name] = f"{name}, a function of yours in torch" if operator.function is not None else name
-    return f"{name}({joined})"
+    if engine == "jax" or root in ("", "linalg"):
+        return f"{'jax' if root.startswith('scipy') else 'jnp'}.{path}({arguments})"
+    lacking[name] = name
+    return f"{name}({arguments})"
 
 
 def _jax_constant(node: Node) -> str:

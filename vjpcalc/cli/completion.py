@@ -232,8 +232,7 @@ def _argument(command: str, current: str) -> list[Candidate]:
 
 
 def _operators() -> list[Candidate]:
-    import vjpcalc.operators  # noqa: F401 (fills the table)
-    from vjpcalc.operators.row import REGISTRY, lookup
+    from vjpcalc.operators.registry import REGISTRY, lookup
 
     rows = {name: lookup(name) for name in sorted(REGISTRY)}
     return [(name, found[0].signature) for name, found in rows.items() if found]

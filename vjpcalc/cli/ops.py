@@ -20,8 +20,7 @@ def ops(
 ) -> int:
     """List the operators; with a name, show one: signature, domain, VJP rule, kinks, an example."""
     check_report(report)
-    from vjpcalc import operators  # noqa: F401 (fills the operator table)
-    from vjpcalc.operators.row import REGISTRY, lookup, table
+    from vjpcalc.operators.registry import REGISTRY, lookup, table
     from vjpcalc.report.document import Blank
     from vjpcalc.report.ops import ops_document, ops_report, row_report
 

@@ -158,7 +158,6 @@ def read_expression(text: str) -> tuple[str, str]:
 
 def read_job(options: JobOptions, *, seeded: bool = True) -> Job:
     """Read everything that the options name and put it together. Raises Diagnostic."""
-    from vjpcalc import operators  # noqa: F401 (fills the operator table)
     from vjpcalc.language.syntax import parse
 
     with stage("parse"):

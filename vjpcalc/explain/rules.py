@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a rule to run)
 
 from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.language.interpret import evaluate
+from vjpcalc.language.interpret import evaluate, row_program
 from vjpcalc.operators.row import Operator
 
 
 def has_rule(operator: Operator, parameter: str) -> bool:
-    """Whether the row's rule for a parameter can be run: prose, marked by a leading ``"``, cannot."""
-    return not operator.vjp.get(parameter, '"').startswith('"')
+    """True if the row's rule for a parameter can be run: prose, marked by a leading ``"``, cannot.
+
+    Raises RowError where the rule does not parse.
+    """
+    rule = operator.vjp.get(parameter, '"')
+    return not rule.startswith('"') and bool(row_program(operator, rule).statements)
 
 
 def run_rule(

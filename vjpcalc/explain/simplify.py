@@ -14,7 +14,7 @@ from typing import Any
 
 from vjpcalc.diagnostics import Span
 from vjpcalc.language.code import code
-from vjpcalc.language.interpret import row_program
+from vjpcalc.language.interpret import parsed
 from vjpcalc.language.syntax import (
     Apply,
     Assign,
@@ -44,7 +44,7 @@ def simplified(rule: str, values: Mapping[str, Any]) -> str:
 
     ``values`` are bound arguments: anything with a ``shape`` is a tensor, everything else is known.
     """
-    *statements, last = row_program(rule).statements
+    *statements, last = parsed(rule).statements
     if not isinstance(last, Evaluate):
         return rule
     simplifier = _Simplifier(values)

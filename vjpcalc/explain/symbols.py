@@ -6,18 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from vjpcalc.language.code import code
-from vjpcalc.language.interpret import row_program
+from vjpcalc.language.interpret import parsed
 from vjpcalc.language.syntax import Apply, Evaluate, Name
 from vjpcalc.language.trace import Applied, Node, nodes_in
+from vjpcalc.operators.registry import table
 
 # What the rules of rows that move elements say, in words.
-IN_WORDS = {
-    "accumulate": "each element back to where it came from",
-    "parted": "the part that came from there",
-    "parted_rows": "the part that came from there",
-    "parted_columns": "the part that came from there",
-    "parted_layers": "the part that came from there",
-}
+IN_WORDS = {row.name: row.in_words for row in table() if row.in_words}
 
 
 def in_symbols(rule: str, node: Applied, names: Mapping[int, str]) -> str:
@@ -25,7 +20,7 @@ def in_symbols(rule: str, node: Applied, names: Mapping[int, str]) -> str:
 
     ``names`` are the nodes' by index. Names that the rule itself assigns stay.
     """
-    program = row_program(rule)
+    program = parsed(rule)
     own = names[node.index]
     match program.statements:
         case (Evaluate(Apply(function, (Name("g"), *_))),) if function in IN_WORDS:

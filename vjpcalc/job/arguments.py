@@ -318,7 +318,6 @@ def _from_json(item: Item) -> Loaded | None:
 
 
 def _from_expression(item: Item, random_seed: int, limits: Limits | None) -> Loaded:
-    import vjpcalc.operators  # noqa: F401 (fills the table)
     from vjpcalc.engines.reference import ReferenceEngine
     from vjpcalc.language import interpret, syntax
 

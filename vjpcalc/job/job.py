@@ -10,7 +10,6 @@ from typing import Any
 
 import torch  # noqa: TID253 (imported only once there is a job)
 
-from vjpcalc import operators  # noqa: F401 (fills the operator table)
 from vjpcalc.diagnostics import Diagnostic, unknown
 from vjpcalc.job.use import operator
 from vjpcalc.language.engine import Engine

@@ -18,8 +18,9 @@ from vjpcalc.language.host import HOST, METHODS, METHODS_ONLY
 from vjpcalc.language.trace import Applied, Decision, Fields, Input, Kink, Node, Trace, nodes_in, with_values
 from vjpcalc.language.values import CONSTANTS, SCALAR, broadcast, is_number, list_shape, spoken
 from vjpcalc.limits import Limits
-from vjpcalc.operators import row as rows
-from vjpcalc.operators.row import Operator, numel
+from vjpcalc.operators import registry
+from vjpcalc.operators.row import DTYPES, TENSOR_KINDS, Operator, Parameter, RowError, numel
+from vjpcalc.operators.signature import bind
 
 if TYPE_CHECKING:
     from vjpcalc.language.engine import Engine
@@ -78,9 +79,17 @@ def run(
 
 
 @functools.cache
-def row_program(text: str) -> syntax.Program:
-    """A text of the operator table as a Program."""
+def parsed(text: str) -> syntax.Program:
+    """A text of the table as a Program."""
     return syntax.parse(text, "operator table")
+
+
+def row_program(row: Operator, text: str) -> syntax.Program:
+    """A text of a row as a Program. Raises RowError: that it does not parse is no fault of the user's."""
+    try:
+        return parsed(text)
+    except Diagnostic as diagnostic:
+        raise RowError(row, f"{diagnostic.message}: {text}") from None
 
 
 def evaluate(
@@ -90,7 +99,7 @@ def evaluate(
 
     ``names`` maps names to arrays (anything with a ``shape``) and options.
     """
-    program = row_program(text)
+    program = parsed(text)
     walk = Interpreter(engine, Trace(program.source), program.source, Limits(), use or {}, hidden=True)
     for name, value in names.items():
         walk.names[name] = walk.wrap(value)
@@ -315,7 +324,7 @@ class Interpreter:
             return self.names[name]
         if name in CONSTANTS:
             return CONSTANTS[name]
-        if name in self.use or rows.lookup(name):
+        if name in self.use or registry.lookup(name):
             raise Diagnostic("name", f"'{name}' is an operator: call it, {name}(…)")
         hint = f"give it one: {name}='[1, 2, 3]'"
         raise unknown("name", f"'{name}' has no value", name, [*self.names, *CONSTANTS], hint)
@@ -372,7 +381,7 @@ class Interpreter:
     def member(self, expression: syntax.Member, base: syntax.Expression, name: str) -> Any:
         prefix = self.dotted(base)
         if prefix in PREFIXES:
-            return name if name in rows.DTYPES else self.lookup(name)
+            return name if name in DTYPES else self.lookup(name)
         value = self.expression(base)
         if isinstance(value, Fields) and name in value.items:
             return value.items[name]
@@ -386,7 +395,7 @@ class Interpreter:
         known = list(value.items) if isinstance(value, Fields) else ["T", "mT", "shape", "ndim", "data"]
         hint = (
             f"call it: .{name}(…)"
-            if rows.lookup(name) or name in METHODS
+            if registry.lookup(name) or name in METHODS
             else "known are ." + " .".join(known)
         )
         raise unknown("type", f"there is no '.{name}' here", name, known, hint)
@@ -536,14 +545,14 @@ class Interpreter:
         """Apply the operator of that name: a Node, or Fields."""
         if name in self.use:
             operator = self.use[name]
-            arguments = rows.bind(operator, positional, keywords)
-        elif rows.lookup(name) or ((self.hidden or expression is None) and name in rows.REGISTRY):
-            operator, arguments = rows.resolve(name, positional, keywords)
+            arguments = bind(operator, positional, keywords)
+        elif registry.lookup(name) or ((self.hidden or expression is None) and name in registry.REGISTRY):
+            operator, arguments = registry.resolve(name, positional, keywords)
         else:
             raise self.unknown(name, expression, what)
         arguments = {p.name: self.argument(operator, p, arguments[p.name], span) for p in operator.parameters}
         for condition, message in operator.requires.items():
-            if self.aside(condition, arguments) is not True:
+            if self.aside(operator, condition, arguments) is not True:
                 raise Diagnostic("value", f"{operator.name}: {message}")
         self.check_size(operator, arguments, span)
         if operator.kinks and self.engine.expands and not self.hidden:
@@ -563,22 +572,22 @@ class Interpreter:
                 span=place,
                 hint=f"a product is written {name} * (…)",
             )
-        if name.endswith("_") and rows.lookup(name.rstrip("_")):
+        if name.endswith("_") and registry.lookup(name.rstrip("_")):
             return Diagnostic(
                 "name",
                 f"'{name}' works in place, which is not part of the language",
                 span=place,
                 hint=f"use {name.rstrip('_')}",
             )
-        known = [*self.use, *(n for n in rows.REGISTRY if rows.lookup(n)), *HOST]
+        known = [*self.use, *(n for n in registry.REGISTRY if registry.lookup(n)), *HOST]
         hint = "'vjpcalc ops' lists them all"
         return unknown("name", f"unknown {what} '{name}'", name, known, hint, place)
 
-    def argument(self, operator: Operator, parameter: rows.Parameter, value: Any, span: Span | None) -> Any:
+    def argument(self, operator: Operator, parameter: Parameter, value: Any, span: Span | None) -> Any:
         """A bound argument as the engine takes it: tensors as Nodes, numbers beside tensors as numbers."""
-        if parameter.kind == "tensors" or (parameter.variadic and parameter.kind in rows.TENSOR_KINDS):
+        if parameter.kind == "tensors" or (parameter.variadic and parameter.kind in TENSOR_KINDS):
             return tuple(self.tensor(item, span) for item in value)
-        if parameter.kind not in rows.TENSOR_KINDS or value is None:
+        if parameter.kind not in TENSOR_KINDS or value is None:
             return value
         if is_number(value) and operator.infix and operator.infix != "@":
             return value
@@ -612,56 +621,50 @@ class Interpreter:
             raise _engine_error(operator, arguments, error, expression) from error
 
     def expand(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Node:
-        scope = self.scope(arguments, span)
-        program = row_program(operator.ref)
-        try:
-            return self.tensor(scope.block_result(program.statements), span)
-        except Diagnostic as diagnostic:
-            # the row's text is no concern of the user's: the place is the call
-            raise Diagnostic(
-                diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint
-            ) from None
+        return self.tensor(self.run_text(operator, operator.ref, arguments, span), span)
 
     def parts(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Any:
         """The results of a row that has several: Fields, or a tuple where their number depends on the
         arguments.
         """
+        if operator.fields:
+            fields = operator.fields.items()
+            items = {name: self.run_text(operator, text, arguments, span) for name, text in fields}
+            return Fields(operator.name, items)
+        number = self.run_text(operator, operator.count, arguments)
+        part = operator.part
+        return tuple(self.run_text(operator, part, {**arguments, "i": i}, span) for i in range(number))
+
+    def run_text(
+        self, operator: Operator, text: str, arguments: Mapping[str, Any], span: Span | None = None
+    ) -> Any:
+        """The value of a text of a row that is called with these arguments at ``span``.
+
+        The text is no concern of the user's, so what goes wrong in it is told of the call.
+        """
+        program = row_program(operator, text)
+        scope = Interpreter(self.engine, self.trace, program.source, self.limits, {}, hidden=True)
+        scope.call_site = self.call_site or (span, tuple(self.iterations))
+        scope.names.update(arguments)
         try:
-            if operator.fields:
-                scope = self.scope(arguments, span)
-                items = {
-                    part: scope.expression(_only_expression(text)) for part, text in operator.fields.items()
-                }
-                return Fields(operator.name, items)
-            number = self.scope(arguments).block_result(row_program(operator.count).statements)
-            part = row_program(operator.part).statements
-            return tuple(self.scope({**arguments, "i": i}, span).block_result(part) for i in range(number))
+            return scope.block_result(program.statements)
         except Diagnostic as diagnostic:
             raise Diagnostic(
                 diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint
             ) from None
 
-    def scope(self, arguments: Mapping[str, Any], span: Span | None = None) -> Interpreter:
-        """A scope in which a text of the table sees the arguments of its row, called at ``span``."""
-        child = Interpreter(
-            self.engine, self.trace, Source("", "operator table"), self.limits, {}, hidden=True
-        )
-        child.call_site = self.call_site or (span, tuple(self.iterations))
-        child.names.update(arguments)
-        return child
-
     def note_kinks(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> None:
-        mask = self.aside(operator.kinks, arguments)
+        mask = self.aside(operator, operator.kinks, arguments)
         if isinstance(mask, Node) and mask.value.any():
             self.trace.kinks.append(
                 Kink(operator, mask.value, tuple(nodes_in(tuple(arguments.values()))), span)
             )
 
-    def aside(self, text: str, arguments: Mapping[str, Any]) -> Any:
+    def aside(self, operator: Operator, text: str, arguments: Mapping[str, Any]) -> Any:
         """The value of a row's text that is no part of the program: it leaves nothing behind in the trace."""
         nodes, decisions = len(self.trace.nodes), len(self.trace.decisions)
         try:
-            return self.scope(arguments).block_result(row_program(text).statements)
+            return self.run_text(operator, text, arguments)
         finally:
             del self.trace.nodes[nodes:], self.trace.decisions[decisions:]
 
@@ -669,7 +672,7 @@ class Interpreter:
         self.step(span or Span(0, 0))
         elements, shape = 0, None
         if operator.size:
-            size = self.aside(operator.size, arguments)
+            size = self.aside(operator, operator.size, arguments)
             elements, shape = (numel(size), size) if isinstance(size, tuple) else (size, None)
         elif operator.kind == "elementwise" or (operator.kind == "composed" and not operator.options):
             shapes = [node.shape for node in nodes_in(tuple(arguments.values()))]
@@ -685,13 +688,6 @@ class Interpreter:
             f"{what}: a tensor of {numel(shape):,} elements; the limit is {self.limits.max_elements:,}",
             hint="--max-elements N allows more",
         )
-
-
-@functools.cache
-def _only_expression(text: str) -> syntax.Expression:
-    statement = row_program(text).statements[-1]
-    assert isinstance(statement, syntax.Evaluate)
-    return statement.value
 
 
 def _engine_error(

@@ -3,7 +3,7 @@
 In scope in every text: the parameters by name; in ``vjp`` also g (the cotangent) and y (the output).
 """
 
-from vjpcalc.operators.row import composed, family
+from vjpcalc.operators.registry import composed, family
 
 # fmt: off
 
@@ -18,9 +18,9 @@ composed("logsigmoid(x)", aliases="log_sigmoid", torch="nn.functional.logsigmoid
          example="'logsigmoid(x)' x=0.5 -> x = 0.3775407")
 composed("softplus(x, beta: number = 1, threshold: number = 20)", torch="nn.functional.softplus",
          formula="log(1 + exp(βx)) / β",
-         ref="z = beta * x\n"
-             "soft = where(z >= 0, z + log1p(exp(-z)), log1p(exp(z))) / beta\n"
-             "where(z > threshold, x, soft)", kinks="beta * x == threshold",
+         ref="""z = beta * x
+                soft = where(z >= 0, z + log1p(exp(-z)), log1p(exp(z))) / beta
+                where(z > threshold, x, soft)""", kinks="beta * x == threshold",
          vjp={"x": "g * where(beta * x > threshold, 1, sigmoid(beta * x))"},
          note="x itself where βx > threshold, as torch has it",
          samples=("softplus(x) | x(2,3)", "softplus(x, 2) | x(4)",
@@ -44,22 +44,22 @@ composed("rrelu(x, lower: number = 0.125, upper: number = 0.3333333333333333)", 
          samples=("rrelu(x) | x(2,3)", "rrelu(x, 0.1, 0.3) | x(4)"),
          example="'rrelu(x, 0.1, 0.3)' x='[-1, 2]' --seed '[1, 1]' -> x = [0.2, 1]")
 composed("prelu(x, weight)", torch="nn.functional.prelu",
-         ref="w = weight\n"
-             "for i in range(x.ndim - 2):\n"
-             "    w = w[..., None]\n"
-             "where(x > 0, x, w * x)", size="x.shape", kinks="x == 0", convention="the weight at 0",
-         vjp={"x": "w = weight\n"
-                   "for i in range(x.ndim - 2):\n"
-                   "    w = w[..., None]\n"
-                   "g * where(x > 0, 1, w)",
-              "weight": "t = where(x > 0, 0, g * x)\n"
-                        "if numel(weight) == 1 or x.ndim < 2:\n"
-                        "    t = sum(t)\n"
-                        "else:\n"
-                        "    t = sum(t, 0)\n"
-                        "    while t.ndim > 1:\n"
-                        "        t = sum(t, -1)\n"
-                        "t"}, note="a weight for all, or one for each channel (dimension 1)",
+         ref="""w = weight
+                for i in range(x.ndim - 2):
+                    w = w[..., None]
+                where(x > 0, x, w * x)""", size="x.shape", kinks="x == 0", convention="the weight at 0",
+         vjp={"x": """w = weight
+                      for i in range(x.ndim - 2):
+                          w = w[..., None]
+                      g * where(x > 0, 1, w)""",
+              "weight": """t = where(x > 0, 0, g * x)
+                           if numel(weight) == 1 or x.ndim < 2:
+                               t = sum(t)
+                           else:
+                               t = sum(t, 0)
+                               while t.ndim > 1:
+                                   t = sum(t, -1)
+                           t"""}, note="a weight for all, or one for each channel (dimension 1)",
          samples=("prelu(x, w) | x(2,3) w(3)", "prelu(x, w) | x(2,3,2) w(3)", "prelu(x, w) | x(4) w(1)"),
          example="'prelu(x, w)' x='[-1, 2]' w='[0.25]' --seed '[1, 1]' -> x = [0.25, 1]; w = [-1]")
 composed("elu(x, alpha: number = 1)", torch="nn.functional.elu", ref="where(x > 0, x, alpha * expm1(x))",
@@ -76,15 +76,15 @@ composed("selu(x)", kinks="x == 0", convention="the slope from the left at 0",
          vjp={"x": "g * 1.0507009873554805 * where(x > 0, 1, 1.6732632423543772 * exp(x))"},
          example="'selu(x)' x=-1 -> x = 0.6467686")
 composed("gelu(x, approximate: text = 'none')", torch="nn.functional.gelu", formula="x · ndtr(x)",
-         ref="exact = x * erfc(-x / sqrt(2)) / 2\n"
-             "u = sqrt(2 / pi) * (x + 0.044715 * (x * x * x))\n"
-             "exact if approximate == 'none' else x * (1 + tanh(u)) / 2",
-         vjp={"x": "if approximate == 'none':\n"
-                   "    d = ndtr(x) + x * exp(-x**2 / 2) / sqrt(2 * pi)\n"
-                   "else:\n"
-                   "    s = sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3))\n"
-                   "    d = s + x * s * (1 - s) * sqrt(8 / pi) * (1 + 3 * 0.044715 * x**2)\n"
-                   "g * d"},
+         ref="""exact = x * erfc(-x / sqrt(2)) / 2
+                u = sqrt(2 / pi) * (x + 0.044715 * (x * x * x))
+                exact if approximate == 'none' else x * (1 + tanh(u)) / 2""",
+         vjp={"x": """if approximate == 'none':
+                          d = ndtr(x) + x * exp(-x**2 / 2) / sqrt(2 * pi)
+                      else:
+                          s = sigmoid(sqrt(8 / pi) * (x + 0.044715 * x**3))
+                          d = s + x * s * (1 - s) * sqrt(8 / pi) * (1 + 3 * 0.044715 * x**2)
+                      g * d"""},
          note="approximate is 'none' or 'tanh'; 1 + tanh cancels in the left tail, in torch as here",
          samples=("gelu(x) | x(2,3)", "gelu(x, approximate='tanh') | x(4)", "gelu(x) | x(0)",
                   "gelu(x) | x(1)"),
@@ -134,9 +134,9 @@ composed("threshold(x, threshold: number, value: number)", torch="nn.functional.
 composed("glu(x, dim: axis = -1)", torch="nn.functional.glu",
          formula="a · sigmoid(b) for the halves a, b of x",
          ref="n = x.shape[dim] // 2; narrow(x, dim, 0, n) * sigmoid(narrow(x, dim, n, n))",
-         vjp={"x": "n = x.shape[dim] // 2\n"
-                   "a = narrow(x, dim, 0, n)\n"
-                   "s = sigmoid(narrow(x, dim, n, n))\n"
-                   "cat([g * s, g * a * s * (1 - s)], dim)"},
+         vjp={"x": """n = x.shape[dim] // 2
+                      a = narrow(x, dim, 0, n)
+                      s = sigmoid(narrow(x, dim, n, n))
+                      cat([g * s, g * a * s * (1 - s)], dim)"""},
          samples=("glu(x) | x(2,4)", "glu(x, dim=0) | x(4,3)", "glu(x, dim=-2) | x(2,3)"),
          example="'glu(x)' x='[1, 2]' --seed '[1]' -> x = [0.8807971, 0.1049936]")

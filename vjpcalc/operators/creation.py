@@ -3,7 +3,7 @@
 ``size`` is read before anything is made.
 """
 
-from vjpcalc.operators.row import array, composed, creation, family
+from vjpcalc.operators.registry import array, composed, creation, family
 
 # fmt: off
 family("Creation")
@@ -37,8 +37,8 @@ creation("linspace(start: number, end|stop: number, steps|num: int = 50, dtype: 
          numpy="linspace(start, end, steps)", size="steps",
          samples=("linspace(0, 1, 5) * x | x(5)", "linspace(-1, 1, steps=1) * x | x(1)"),
          example="'linspace(0, 1, 3) * x' x='[1, 1, 1]' --seed '[1, 1, 1]' -> x = [0, 0.5, 1]")
-creation("logspace(start: number, end|stop: number, steps|num: int = 50, base: number = 10, dtype: dtype = "
-         "None)",
+creation("logspace(start: number, end|stop: number, steps|num: int = 50, base: number = 10, "
+         "dtype: dtype = None)",
          numpy="logspace(start, end, steps, base=base)", size="steps",
          samples="logspace(-1, 1, 3) * x | x(3)",
          example="'logspace(0, 2, 3) * x' x='[1, 1, 1]' --seed '[1, 1, 1]' -> x = [1, 10, 100]")
@@ -49,17 +49,15 @@ creation("randint(low: int, high: int, size: shape, dtype: dtype = None)",
 creation("randint(high: int, size: shape, dtype: dtype = None)", numpy="random.integers(high, size=size)",
          size="size", samples="x[randint(3, (2,))] | x(3)",
          example="'x * randint(1, (1,))' x=5 --seed '[1]' -> x = 0")
-array("zeros_like(x)", aliases="empty_like", complex="constant", frozen=True,
-      samples="zeros_like(x) + x | x(2,3)", example="'x + zeros_like(x)' x=2 -> x = 1")
-array("ones_like(x)", complex="constant", frozen=True, samples="ones_like(x) + x | x(2,3)",
-      example="'x + ones_like(x)' x=2 -> x = 1")
+for _name, _aliases in [("zeros_like", "empty_like"), ("ones_like", "")]:
+    array(f"{_name}(x)", aliases=_aliases, complex="constant", frozen=True,
+          samples=f"{_name}(x) + x | x(2,3)", example=f"'x + {_name}(x)' x=2 -> x = 1")
 array("full_like(x, value|fill_value: number)", torch="full_like(x, value)", numpy="full_like(x, value)",
       complex="constant", frozen=True, samples="full_like(x, 2) * x | x(2,3)",
       example="'x * full_like(x, 3)' x=2 -> x = 3")
-composed("rand_like(x)", torch="", ref="rand(x.shape)", frozen=True, samples="rand_like(x) * x | x(2,3)",
-         example="'x + rand_like(x)' x=2 -> x = 1")
-composed("randn_like(x)", torch="", ref="randn(x.shape)", frozen=True, samples="randn_like(x) * x | x(2,3)",
-         example="'x + randn_like(x)' x=2 -> x = 1")
+for _name in ["rand", "randn"]:
+    composed(f"{_name}_like(x)", torch="", ref=f"{_name}(x.shape)", frozen=True,
+             samples=f"{_name}_like(x) * x | x(2,3)", example=f"'x + {_name}_like(x)' x=2 -> x = 1")
 composed("tensor(data|object: indices, dtype: dtype = None)", aliases="array asarray as_tensor", torch="",
          ref="data if dtype == None else to(data, dtype)",
          note="a list of numbers, or of tensors of one shape; whole numbers stay whole, to index with",

@@ -3,7 +3,7 @@
 In scope in every text: the parameters by name; in ``vjp`` also g (the cotangent) and y (the output).
 """
 
-from vjpcalc.operators.row import composed, elementwise, family
+from vjpcalc.operators.registry import composed, elementwise, family
 
 # fmt: off
 
@@ -45,17 +45,17 @@ elementwise("floor_divide(a, b)", infix="//", torch="operator.floordiv", frozen=
             note="no gradient flows through: torch has none for it",
             example="'a * (a // b)' a=7.5 b=2 -> a = 3; b = 0")
 elementwise("remainder(a, b)", infix="%", torch="operator.mod", aliases="mod", numpy="kernels.remainder",
-            complex="numpy", domain={"b": "nonzero"}, kinks="fmod(a, b) == 0",
+            jax="remainder", complex="numpy", domain={"b": "nonzero"}, kinks="fmod(a, b) == 0",
             vjp={"a": "g", "b": "-g * floor(a / b)"},
             note="has the sign of b, as Python's %; fmod has that of a",
             example="'a % b' a=7.5 b=2 -> a = 1; b = -3")
-elementwise("fmod(a, b)", numpy="kernels.fmod", numexpr="fmod(a, b)", complex="numpy",
+elementwise("fmod(a, b)", numpy="kernels.fmod", jax="fmod", numexpr="fmod(a, b)", complex="numpy",
             domain={"b": "nonzero"}, kinks="(fmod(a, b) == 0) & (a != 0)",
             vjp={"a": "g", "b": "-g * trunc(a / b)"},
             note="has the sign of a, as C's fmod; remainder has that of b",
             example="'fmod(a, b)' a=-7.5 b=2 -> a = 1; b = 3")
 elementwise("pow(a, b)", infix="**", torch="operator.pow", numpy="kernels.power", numexpr="a ** b",
-            complex="numpy", aliases="power float_power", domain={"a": "(0, inf)"},
+            jax="power", complex="numpy", aliases="power float_power", domain={"a": "(0, inf)"},
             kinks="(a == 0) & (b < 2) & (b != 0) & (b != 1)",
             vjp={"a": "g * where(b == 0, 0, b * a ** where(b == 0, 1, b - 1))",
                  "b": "g * where((a == 0) & (b >= 0), 0, y * log(a))"},
@@ -97,32 +97,28 @@ composed("ldexp(a, b)", ref="a * 2**b", vjp={"a": "g * 2**b", "b": "g * y * log(
 # ---- extrema, choice ---------------------------------------------------------------------------------------
 family("Comparison and choice", source="torch derivatives.yaml")
 
-composed("maximum(a, b)", ref="where((a >= b) | isnan(a), a, b)", kinks="a == b",
-         convention="half of g to each of two equal elements",
-         vjp={"a": "g * where(a > b, 1, where(a == b, 0.5, 0))",
-              "b": "g * where(a < b, 1, where(a == b, 0.5, 0))"},
-         example="'maximum(x, 0)' x='[-1, 0, 2]' --seed '[1, 1, 1]' -> x = [0, 0.5, 1]")
-composed("minimum(a, b)", ref="where((a <= b) | isnan(a), a, b)", kinks="a == b",
-         convention="half of g to each of two equal elements",
-         vjp={"a": "g * where(a < b, 1, where(a == b, 0.5, 0))",
-              "b": "g * where(a > b, 1, where(a == b, 0.5, 0))"},
-         example="'minimum(x, 0)' x='[-1, 0, 2]' --seed '[1, 1, 1]' -> x = [1, 0.5, 0]")
-composed("fmax(a, b)", ref="where((a >= b) | isnan(b), a, b)", kinks="a == b",
-         convention="all of g to the first of two equal elements",
-         vjp={"a": "where((a >= b) | isnan(b), g, 0)", "b": "where((a >= b) | isnan(b), 0, g)"},
-         note="a NaN loses; in maximum it wins",
-         example="'fmax(a, b)' a='[1, 2]' b='[2, 1]' --seed '[1, 1]' -> a = [0, 1]; b = [1, 0]")
-composed("fmin(a, b)", ref="where((a <= b) | isnan(b), a, b)", kinks="a == b",
-         convention="all of g to the first of two equal elements",
-         vjp={"a": "where((a <= b) | isnan(b), g, 0)", "b": "where((a <= b) | isnan(b), 0, g)"},
-         note="a NaN loses; in minimum it wins",
-         example="'fmin(a, b)' a='[1, 2]' b='[2, 1]' --seed '[1, 1]' -> a = [1, 0]; b = [0, 1]")
+for _name, _sign, _other, _gradient in [
+    ("maximum", ">", "<", "[0, 0.5, 1]"), ("minimum", "<", ">", "[1, 0.5, 0]"),
+]:
+    composed(f"{_name}(a, b)", ref=f"where((a {_sign}= b) | isnan(a), a, b)", kinks="a == b",
+             convention="half of g to each of two equal elements",
+             vjp={"a": f"g * where(a {_sign} b, 1, where(a == b, 0.5, 0))",
+                  "b": f"g * where(a {_other} b, 1, where(a == b, 0.5, 0))"},
+             example=f"'{_name}(x, 0)' x='[-1, 0, 2]' --seed '[1, 1, 1]' -> x = {_gradient}")
+for _name, _sign, _other, _a, _b in [("fmax", ">=", "maximum", 0, 1), ("fmin", "<=", "minimum", 1, 0)]:
+    composed(f"{_name}(a, b)", ref=f"where((a {_sign} b) | isnan(b), a, b)", kinks="a == b",
+             convention="all of g to the first of two equal elements",
+             vjp={"a": f"where((a {_sign} b) | isnan(b), g, 0)",
+                  "b": f"where((a {_sign} b) | isnan(b), 0, g)"},
+             note=f"a NaN loses; in {_other} it wins",
+             example=f"'{_name}(a, b)' a='[1, 2]' b='[2, 1]' --seed '[1, 1]' -> a = [{_a}, {_b}]; "
+                     f"b = [{_b}, {_a}]")
 composed("clamp(x, min|a_min: tensor = None, max|a_max: tensor = None)", aliases="clip",
          ref="y = x if min == None else where(x < min, min, x); y if max == None else where(y > max, max, y)",
          kinks="k = x < x; k = k | (x == min) if min != None else k; k | (x == max) if max != None else k",
          convention="1 at the bounds (autograd.numpy's clip has 0)",
-         vjp={"x": "h = g if min == None else where(x < min, 0, g); h if max == None else where(x > max, 0, "
-                   "h)",
+         vjp={"x": """h = g if min == None else where(x < min, 0, g)
+                      h if max == None else where(x > max, 0, h)""",
               "min": "where(x < min if max == None else (x < min) & (min < max), g, 0)",
               "max": "where(x > max if min == None else (x > max) | (max < min), g, 0)"},
          samples=("clamp(x, -1, 1) | x(2,3)", "clamp(x, min=0.5) | x(4)", "clamp(x, max=b) | x(2,3) b(3)",
@@ -151,10 +147,10 @@ composed("masked_fill(x, mask: constant, value)", ref="where(mask, value, x)",
          samples=("masked_fill(x, x > 0, v) | x(2,3) v()", "masked_fill(x, x > 0, -1) | x(4)"),
          example="'masked_fill(x, x < 0, 0)' x='[-1, 2]' --seed '[1, 1]' -> x = [0, 1]")
 composed("nan_to_num(x, nan: number = 0, posinf: number = None, neginf: number = None)",
-         ref="y = where(isnan(x), nan, x)\n"
-             "most = 1.7976931348623157e308\n"
-             "y = where(y == inf, most if posinf == None else posinf, y)\n"
-             "where(y == -inf, -most if neginf == None else neginf, y)",
+         ref="""y = where(isnan(x), nan, x)
+                most = 1.7976931348623157e308
+                y = where(y == inf, most if posinf == None else posinf, y)
+                where(y == -inf, -most if neginf == None else neginf, y)""",
          vjp={"x": "where(isfinite(x), g, 0)"},
          samples=("nan_to_num(x) | x(3)", "nan_to_num(x / (0 * x), 1, 2, 3) | x(3)"),
          example="'nan_to_num(x)' x='[nan, 2]' --seed '[1, 1]' -> x = [0, 1]")
@@ -185,12 +181,10 @@ for _name, _numexpr, _meaning, _example in [
 # ---- rounding ----------------------------------------------------------------------------------------------
 family("Rounding", source="torch derivatives.yaml")
 
-elementwise("floor(x)", numexpr="=", complex="constant", kinks="x == floor(x)", convention="0 everywhere",
-            vjp={"x": "0 * g"},
-            example="'x * floor(x)' x=2.5 -> x = 2")
-elementwise("ceil(x)", numexpr="=", complex="constant", kinks="x == floor(x)", convention="0 everywhere",
-            vjp={"x": "0 * g"},
-            example="'x * ceil(x)' x=2.5 -> x = 3")
+for _name, _example in [("floor", 2), ("ceil", 3)]:
+    elementwise(f"{_name}(x)", numexpr="=", complex="constant", kinks="x == floor(x)",
+                convention="0 everywhere", vjp={"x": "0 * g"},
+                example=f"'x * {_name}(x)' x=2.5 -> x = {_example}")
 elementwise("trunc(x)", aliases="fix", numexpr="=", complex="constant", kinks="(x == trunc(x)) & (x != 0)",
             convention="0 everywhere", vjp={"x": "0 * g"},
             example="'x * trunc(x)' x=-2.5 -> x = -2")
@@ -231,13 +225,13 @@ composed("cbrt(x)", torch="", ref="sign(x) * abs(x)**(1 / 3)", kinks="x == 0", c
          vjp={"x": "g / (3 * y**2)"}, note="NumPy's; torch has none",
          example="'cbrt(x)' x=-8 -> x = 0.08333333")
 composed("logaddexp(a, b)", formula="log(exp(a) + exp(b))",
-         ref="d = where(isinf(a) & (a == b), 0, b - a)\n"
-             "where(d <= 0, a + log1p(exp(d)), b + log1p(exp(-d)))",
+         ref="""d = where(isinf(a) & (a == b), 0, b - a)
+                where(d <= 0, a + log1p(exp(d)), b + log1p(exp(-d)))""",
          vjp={"a": "g * sigmoid(a - b)", "b": "g * sigmoid(b - a)"},
          example="'logaddexp(a, b)' a=0 b=1 -> a = 0.2689414; b = 0.7310586")
 composed("logaddexp2(a, b)", formula="log2(2**a + 2**b)",
-         ref="d = where(isinf(a) & (a == b), 0, b - a)\n"
-             "where(d <= 0, a + log1p(exp2(d)) / log(2), b + log1p(exp2(-d)) / log(2))",
+         ref="""d = where(isinf(a) & (a == b), 0, b - a)
+                where(d <= 0, a + log1p(exp2(d)) / log(2), b + log1p(exp2(-d)) / log(2))""",
          vjp={"a": "g * sigmoid((a - b) * log(2))", "b": "g * sigmoid((b - a) * log(2))"},
          example="'logaddexp2(a, b)' a=0 b=1 -> a = 0.3333333; b = 0.6666667")
 composed("xlogy(a, b)", formula="a * log(b)", ref="where((a == 0) & (b <= 0), 0, a * log(b))",
@@ -252,8 +246,8 @@ composed("xlog1py(a, b)", formula="a * log1p(b)", torch="special.xlog1py",
          note="0 where a is 0, whatever b is",
          example="'xlog1py(a, b)' a=2 b=3 -> a = 1.386294; b = 0.5")
 composed("logit(x, eps: number = None)", formula="log(x / (1 - x))", domain="(0, 1)",
-         ref="z = x if eps == None else where(x < eps, eps, where(x > 1 - eps, 1 - eps, x))\n"
-             "log(z / (1 - z))", kinks="x < x if eps == None else (x == eps) | (x == 1 - eps)",
+         ref="""z = x if eps == None else where(x < eps, eps, where(x > 1 - eps, 1 - eps, x))
+                log(z / (1 - z))""", kinks="x < x if eps == None else (x == eps) | (x == 1 - eps)",
          vjp={"x": "h = g / (x * (1 - x)); h if eps == None else where((x < eps) | (x > 1 - eps), 0, h)"},
          note="eps clamps x into [eps, 1 - eps] first",
          samples=("logit(x) | x(2,3)", "logit(x, eps=0.3) | x(5)", "logit(x) | x(0)"),
@@ -262,11 +256,12 @@ composed("entr(x)", formula="-x * log(x)", torch="special.entr", domain="(0, inf
          ref="where(x > 0, -x * log(x), where(x == 0, 0, where(x < 0, -inf, x)))",
          vjp={"x": "-g * (1 + log(x))"},
          example="'entr(x)' x=0.25 -> x = 0.3862944")
+# s is multiplied with: numexpr's complex division would square m
 composed("hypot(a, b)", formula="sqrt(a**2 + b**2)",
-         ref="m = detach(maximum(abs(a), abs(b)))\n"
-             "m = where((m == 0) | isinf(m), 1, m)\n"
-             "s = 1 / m\n"  # numexpr's complex division would square m
-             "m * sqrt((s * a) * (s * a) + (s * b) * (s * b))",
+         ref="""m = detach(maximum(abs(a), abs(b)))
+                m = where((m == 0) | isinf(m), 1, m)
+                s = 1 / m
+                m * sqrt((s * a) * (s * a) + (s * b) * (s * b))""",
          kinks="(a == 0) & (b == 0)",
          convention="NaN at (0, 0)", vjp={"a": "g * a / y", "b": "g * b / y"},
          example="'hypot(a, b)' a=3 b=4 -> a = 0.6; b = 0.8")
@@ -290,9 +285,9 @@ elementwise("atan(x)", aliases="arctan", numpy="arctan", numexpr="=", complex="n
             vjp={"x": "g / (1 + x**2)"},
             example="'atan(x)' x=2 -> x = 0.2")
 composed("atan2(a, b)", aliases="arctan2", kinks="(a == 0) & (b == 0)", convention="0 at (0, 0)",
-         ref="steep = abs(a) > abs(b)\n"
-             "wide = atan(a / where(b == 0, inf, b)) + where(b < 0, where(signbit(a), -pi, pi), 0)\n"
-             "where(steep, where(a < 0, -pi / 2, pi / 2) - atan(b / where(a == 0, 1, a)), wide)",
+         ref="""steep = abs(a) > abs(b)
+                wide = atan(a / where(b == 0, inf, b)) + where(b < 0, where(signbit(a), -pi, pi), 0)
+                where(steep, where(a < 0, -pi / 2, pi / 2) - atan(b / where(a == 0, 1, a)), wide)""",
          vjp={"a": "where((a == 0) & (b == 0), 0, g * b / (a**2 + b**2))",
               "b": "where((a == 0) & (b == 0), 0, -g * a / (a**2 + b**2))"},
          example="'atan2(a, b)' a=1 b=2 -> a = 0.4; b = -0.2")
@@ -316,32 +311,34 @@ composed("deg2rad(x)", aliases="radians", ref="x * (pi / 180)", vjp={"x": "g * (
 composed("rad2deg(x)", aliases="degrees", ref="x * (180 / pi)", vjp={"x": "g * (180 / pi)"},
          example="'rad2deg(x)' x=1 -> x = 57.29578")
 composed("sinc(x)", formula="sin(πx) / (πx)",
-         ref="t = pi * x\n"
-             "u = t * t\n"
-             "series = 1 - u/6 * (1 - u/20 * (1 - u/42 * (1 - u/72 * (1 - u/110 * (1 - u/156 * (1 - "
-             "u/210))))))\n"
-             "where(abs(t) < 0.5, series, sin(t) / where(t == 0, 1, t))",
+         ref="""
+             t = pi * x
+             u = t * t
+             series = 1 - u/6 * (1 - u/20 * (1 - u/42 * (1 - u/72 * (1 - u/110 * (1 - u/156 * (1 - u/210))))))
+             where(abs(t) < 0.5, series, sin(t) / where(t == 0, 1, t))""",
          vjp={"x": "where(x == 0, 0, g * (cos(pi * x) - y) / where(x == 0, 1, x))"},
          example="'sinc(x)' x=0.5 -> x = -1.27324")
 
 # ---- special functions -------------------------------------------------------------------------------------
 family("Error functions", source="NIST DLMF 7.2, 7.10")
 
-elementwise("erf(x)", numpy="scipy.erf", complex="numpy", vjp={"x": "g * 2 / sqrt(pi) * exp(-x**2)"},
+elementwise("erf(x)", numpy="scipy.erf", jax="scipy.special.erf", complex="numpy",
+            vjp={"x": "g * 2 / sqrt(pi) * exp(-x**2)"},
             example="'erf(x)' x=0.5 -> x = 0.8787826")
-elementwise("erfc(x)", numpy="scipy.erfc", complex="numpy", vjp={"x": "-g * 2 / sqrt(pi) * exp(-x**2)"},
+elementwise("erfc(x)", numpy="scipy.erfc", jax="scipy.special.erfc", complex="numpy",
+            vjp={"x": "-g * 2 / sqrt(pi) * exp(-x**2)"},
             example="'erfc(x)' x=0.5 -> x = -0.8787826")
 elementwise("erfcx(x)", torch="special.erfcx", numpy="scipy.erfcx", complex="numpy",
             formula="exp(x²) erfc(x)", vjp={"x": "g * (2 * x * y - 2 / sqrt(pi))"},
             example="'erfcx(x)' x=0.5 -> x = -0.5126888")
-elementwise("erfinv(x)", numpy="scipy.erfinv", domain="(-1, 1)", kinks="abs(x) == 1",
-            vjp={"x": "g * sqrt(pi) / 2 * exp(y**2)"},
+elementwise("erfinv(x)", numpy="scipy.erfinv", jax="scipy.special.erfinv", domain="(-1, 1)",
+            kinks="abs(x) == 1", vjp={"x": "g * sqrt(pi) / 2 * exp(y**2)"},
             example="'erfinv(x)' x=0.5 -> x = 1.112585")
 composed("ndtr(x)", torch="special.ndtr", ref="erfc(-x / sqrt(2)) / 2",
          vjp={"x": "g * exp(-x**2 / 2) / sqrt(2 * pi)"}, note="the normal distribution function",
          example="'ndtr(x)' x=0.5 -> x = 0.3520653")
-elementwise("ndtri(x)", torch="special.ndtri", numpy="scipy.ndtri", domain="(0, 1)",
-            vjp={"x": "g * sqrt(2 * pi) * exp(y**2 / 2)"}, note="the inverse of ndtr",
+elementwise("ndtri(x)", torch="special.ndtri", numpy="scipy.ndtri", jax="scipy.special.ndtri",
+            domain="(0, 1)", vjp={"x": "g * sqrt(2 * pi) * exp(y**2 / 2)"}, note="the inverse of ndtr",
             example="'ndtri(x)' x=0.7 -> x = 2.876104")
 composed("log_ndtr(x)", torch="special.log_ndtr",
          ref="where(x < 1, log(erfcx(-x / sqrt(2)) / 2) - x * x / 2, log1p(-erfc(x / sqrt(2)) / 2))",
@@ -351,20 +348,21 @@ composed("log_ndtr(x)", torch="special.log_ndtr",
 
 family("Gamma functions", source="NIST DLMF 5.2, 5.5, 5.15, 8.8, 25.11")
 
-elementwise("loggamma(x)", hidden=True, torch="lgamma", numpy="scipy.loggamma", complex="numpy",
-            domain="(0, inf)", vjp={"x": "g * digamma(x)"}, note="lgamma for x > 0")
+elementwise("loggamma(x)", hidden=True, torch="lgamma", numpy="scipy.loggamma", jax="scipy.special.gammaln",
+            complex="numpy", domain="(0, inf)", vjp={"x": "g * digamma(x)"}, note="lgamma for x > 0")
 composed("lgamma(x)", aliases="gammaln", formula="log|Γ(x)|", kinks="(x <= 0) & (x == round(x))",
          ref="where(x < 0.5, log(pi / abs(sin(pi * (x - round(x))))) - loggamma(1 - x), loggamma(x))",
          vjp={"x": "g * digamma(x)"}, note="poles at 0, -1, -2, …",
          example="'lgamma(x)' x=2.5 -> x = 0.7031566")
-elementwise("digamma(x)", aliases="psi", numpy="scipy.psi", complex="numpy",
+elementwise("digamma(x)", aliases="psi", numpy="scipy.psi", jax="scipy.special.digamma", complex="numpy",
             kinks="(x <= 0) & (x == round(x))", vjp={"x": "g * polygamma(1, x)"}, formula="d/dx log Γ(x)",
             accuracy=1e-9,
             note="poles at 0, -1, -2, …; torch's trigamma, the derivative, is exact to 10 digits",
             example="'digamma(x)' x=2.5 -> x = 0.4903578")
 elementwise("polygamma(n: int, x)", numpy="kernels.polygamma(n, x)", torch="polygamma(n, x)", complex="numpy",
-            domain="(0, inf)", vjp={"x": "g * polygamma(n + 1, x)"}, formula="the n-th derivative of digamma",
-            accuracy=1e-9, note="torch's trigamma (n = 1) is exact to 10 digits",
+            jax="scipy.special.polygamma(n, x)", formula="the n-th derivative of digamma", accuracy=1e-9,
+            domain="(0, inf)", vjp={"x": "g * polygamma(n + 1, x)"},
+            note="torch's trigamma (n = 1) is exact to 10 digits",
             samples=("polygamma(0, x) | x(2,3)", "polygamma(1, x) | x(3)", "polygamma(3, x) | x(1)",
                      "polygamma(2, x) | x(0)"),
             example="'polygamma(1, x)' x=2 -> x = -0.4041138")
@@ -373,37 +371,41 @@ composed("polygamma(x, n: int)", torch="polygamma(n, x)", ref="polygamma(n, x)",
          samples="x.polygamma(2) | x(2,3)",
          example="'x.polygamma(1)' x=2 -> x = -0.4041138")
 composed("multigammaln(x, p: int)", aliases="mvlgamma", torch="mvlgamma(x, p)", domain="(3, inf)",
-         ref="y = p * (p - 1) / 4 * log(pi)\n"
-             "for j in range(p):\n"
-             "    y = y + lgamma(x - j / 2)\n"
-             "y", vjp={"x": "s = 0 * x\nfor j in range(p):\n    s = s + digamma(x - j / 2)\ng * s"},
+         ref="""y = p * (p - 1) / 4 * log(pi)
+                for j in range(p):
+                    y = y + lgamma(x - j / 2)
+                y""",
+         vjp={"x": """s = 0 * x
+                      for j in range(p):
+                          s = s + digamma(x - j / 2)
+                      g * s"""},
          note="x > (p - 1) / 2",
          samples=("multigammaln(x, 3) | x(2,3)", "multigammaln(x, 1) | x(0)"),
          example="'multigammaln(x, 2)' x=3 -> x = 1.625941")
-elementwise("gammainc(a: constant, x)", aliases="igamma", torch="special.gammainc", numpy="scipy.gammainc",
-            domain={"a": "(0.5, 4)", "x": "(0, inf)"}, vjp={"x": "g * exp(xlogy(a - 1, x) - x - lgamma(a))"},
-            note="no gradient with respect to a: torch has none",
-            example="'gammainc(2, x)' x=1 -> x = 0.3678794")
-elementwise("gammaincc(a: constant, x)", aliases="igammac", torch="special.gammaincc",
-            numpy="scipy.gammaincc", domain={"a": "(0.5, 4)", "x": "(0, inf)"},
-            vjp={"x": "-g * exp(xlogy(a - 1, x) - x - lgamma(a))"},
-            note="no gradient with respect to a: torch has none",
-            example="'gammaincc(2, x)' x=1 -> x = -0.3678794")
+for _name, _sign, _alias in [("gammainc", "", "igamma"), ("gammaincc", "-", "igammac")]:
+    elementwise(f"{_name}(a: constant, x)", aliases=_alias, torch=f"special.{_name}", numpy=f"scipy.{_name}",
+                jax=f"scipy.special.{_name}", domain={"a": "(0.5, 4)", "x": "(0, inf)"},
+                vjp={"x": f"{_sign}g * exp(xlogy(a - 1, x) - x - lgamma(a))"},
+                note="no gradient with respect to a: torch has none",
+                example=f"'{_name}(2, x)' x=1 -> x = {_sign}0.3678794")
 elementwise("zeta(s: constant, q|other)", torch="special.zeta", numpy="kernels.zeta", complex="numpy",
-            domain={"s": "(1.5, 5)", "q": "(0, inf)"}, vjp={"q": "-g * s * zeta(s + 1, q)"},
-            formula="Σ (q + k)⁻ˢ", note="Hurwitz's zeta; no gradient with respect to s: torch has none",
+            jax="scipy.special.zeta", domain={"s": "(1.5, 5)", "q": "(0, inf)"}, formula="Σ (q + k)⁻ˢ",
+            vjp={"q": "-g * s * zeta(s + 1, q)"},
+            note="Hurwitz's zeta; no gradient with respect to s: torch has none",
             example="'zeta(3, q)' q=2 -> q = -0.2469697")
 
 family("Bessel functions", source="NIST DLMF 10.25, 10.29")
 
-elementwise("i0(x)", numpy="kernels.i0", complex="numpy", vjp={"x": "g * i1(x)"},
+elementwise("i0(x)", numpy="kernels.i0", jax="scipy.special.i0", complex="numpy", vjp={"x": "g * i1(x)"},
             example="'i0(x)' x=2 -> x = 1.590637")
-elementwise("i1(x)", torch="special.i1", numpy="kernels.i1", complex="numpy",
+elementwise("i1(x)", torch="special.i1", numpy="kernels.i1", jax="scipy.special.i1", complex="numpy",
             vjp={"x": "g * (i0(x) - where(x == 0, 0.5, y / where(x == 0, 1, x)))"},
             example="'i1(x)' x=2 -> x = 1.484267")
-elementwise("i0e(x)", torch="special.i0e", numpy="kernels.i0e", complex="numpy", kinks="x == 0",
-            convention="0 at 0", formula="exp(-|x|) I₀(x)", vjp={"x": "g * (i1e(x) - sign(x) * y)"},
+elementwise("i0e(x)", torch="special.i0e", numpy="kernels.i0e", jax="scipy.special.i0e", complex="numpy",
+            kinks="x == 0", convention="0 at 0", formula="exp(-|x|) I₀(x)",
+            vjp={"x": "g * (i1e(x) - sign(x) * y)"},
             example="'i0e(x)' x=2 -> x = -0.09323903")
-elementwise("i1e(x)", torch="special.i1e", numpy="kernels.i1e", complex="numpy", formula="exp(-|x|) I₁(x)",
+elementwise("i1e(x)", torch="special.i1e", numpy="kernels.i1e", jax="scipy.special.i1e", complex="numpy",
+            formula="exp(-|x|) I₁(x)",
             vjp={"x": "g * where(x == 0, 0.5, i0e(x) - y * (sign(x) + 1 / where(x == 0, 1, x)))"},
             example="'i1e(x)' x=2 -> x = -0.01439561")

@@ -3,35 +3,36 @@
 In scope in every text: the parameters by name; in ``vjp`` also g (the cotangent) and y (the output).
 """
 
-from vjpcalc.operators.row import array, composed, family, movement, several
+from vjpcalc.operators.registry import array, composed, family, movement, several
 
 # fmt: off
 # ---- products ----------------------------------------------------------------------------------------------
 family("Products",
        source="M. Giles, Collected matrix derivative results for forward and reverse mode AD, 2008")
 # a vector is a row (on the left) or a column (on the right), and so is its part of g
-_G = "g = unsqueeze(g, -1) if b.ndim == 1 else g\ng = unsqueeze(g, -2) if a.ndim == 1 else g\n"
-_SIZE = ("n = (a.shape[-2] if a.ndim > 1 else 1) * (b.shape[-1] if b.ndim > 1 else 1)\n"
-         "for i in range(3, max(a.ndim, b.ndim) + 1):\n"
-         "    n = n * max(a.shape[-i] if i <= a.ndim else 1, b.shape[-i] if i <= b.ndim else 1)\nn")
+_G = """g = unsqueeze(g, -1) if b.ndim == 1 else g
+        g = unsqueeze(g, -2) if a.ndim == 1 else g"""
+_SIZE = """n = (a.shape[-2] if a.ndim > 1 else 1) * (b.shape[-1] if b.ndim > 1 else 1)
+           for i in range(3, max(a.ndim, b.ndim) + 1):
+               n = n * max(a.shape[-i] if i <= a.ndim else 1, b.shape[-i] if i <= b.ndim else 1)
+           n"""
 array("matmul(a, b)", infix="@", aliases="dot", numpy="matmul", complex="numpy", size=_SIZE,
-      vjp={"a": _G + "g @ (unsqueeze(b, -1) if b.ndim == 1 else b).mT",
-           "b": _G
-                + "z = (unsqueeze(a, -2) if a.ndim == 1 else a).mT @ g\n"
-                   "squeeze(z, -1) if b.ndim == 1 else z"},
+      vjp={"a": (_G, "g @ (unsqueeze(b, -1) if b.ndim == 1 else b).mT"),
+           "b": (_G, """z = (unsqueeze(a, -2) if a.ndim == 1 else a).mT @ g
+                        squeeze(z, -1) if b.ndim == 1 else z""")},
       samples=("a @ b | a(2,3) b(3,4)", "a @ b | a(3) b(3)", "a @ b | a(3) b(3,4)", "a @ b | a(2,3) b(3)",
                "a @ b | a(3) b(2,3,4)", "a @ b | a(2,4,3) b(3)", "a @ b | a(2,1,2,3) b(4,3,2)",
                "a @ b | a(2,3) b(4,3,2)", "a @ b | a(2,0) b(0,3)", "matmul(a, b) | a(1,1) b(1,1)",
                "dot(a, b) | a(3) b(3)"),
-      example="'a @ b' a='[[0, 0], [2, 2]]' b='[[1, 2], [1, 2]]' --seed '[[1, 2], [3, 4]]' -> a = [[5, 5], "
-              "[11, 11]]; b = [[6, 8], [6, 8]]")
+      example="'a @ b' a='[[0, 0], [2, 2]]' b='[[1, 2], [1, 2]]' --seed '[[1, 2], [3, 4]]' "
+              "-> a = [[5, 5], [11, 11]]; b = [[6, 8], [6, 8]]")
 array("mm(a, b|mat2)", numpy="matmul", complex="numpy", size=_SIZE, vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
       samples=("mm(a, b) | a(2,3) b(3,4)", "a.mm(b) | a(1,0) b(0,2)"),
       example="'mm(a, b)' a='[[1, 2]]' b='[[3], [4]]' --seed '[[1]]' -> a = [[3, 4]]; b = [[1], [2]]")
 array("bmm(a, b|mat2)", numpy="matmul", complex="numpy", size=_SIZE, vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
       samples=("bmm(a, b) | a(2,3,2) b(2,2,4)", "a.bmm(b) | a(1,1,1) b(1,1,1)"),
-      example="'bmm(a, b)' a='[[[1, 2]]]' b='[[[3], [4]]]' --seed '[[[1]]]' -> a = [[[3, 4]]]; b = [[[1], "
-              "[2]]]")
+      example="'bmm(a, b)' a='[[[1, 2]]]' b='[[[3], [4]]]' --seed '[[[1]]]' -> a = [[[3, 4]]]; "
+              "b = [[[1], [2]]]")
 array("mv(a, b|vec)", numpy="matmul", complex="numpy", vjp={"a": "outer(g, b)", "b": "g @ a"},
       samples=("mv(a, b) | a(2,3) b(3)",),
       example="'mv(a, b)' a='[[1, 2]]' b='[3, 4]' --seed '[1]' -> a = [[3, 4]]; b = [1, 2]")
@@ -55,7 +56,7 @@ array("outer(a, b|vec2)", aliases="ger", numpy="outer", complex="numpy", size="(
       vjp={"a": "g @ b", "b": "a @ g"}, samples=("outer(a, b) | a(2) b(3)", "outer(a, b) | a(0) b(3)"),
       example="'outer(a, b)' a='[1, 2]' b='[3]' --seed '[[1], [2]]' -> a = [3, 6]; b = [5]")
 array("einsum(equation|subscripts: text, *operands)", torch="einsum(equation, *operands)",
-      numpy="kernels.einsum(equation, *operands)", complex="numpy",
+      numpy="kernels.einsum(equation, *operands)", jax="einsum(equation, *operands)", complex="numpy",
       vjp={"operands": "einsum_cotangents(g, operands, equation)"},
       samples=("einsum('ij,jk->ik', a, b) | a(2,3) b(3,4)", "einsum('ij,jk', a, b) | a(2,3) b(3,4)",
                "einsum('ii', a) | a(3,3)", "einsum('ii->i', a) | a(3,3)",
@@ -83,29 +84,34 @@ array("kron(a, b)", numpy="kron", complex="numpy", size="numel(a) * numel(b)",
       vjp={"a": "accumulate(g * kron(ones_like(a), b), long(kron(positions(a), ones_like(b))), a)",
            "b": "accumulate(g * kron(a, ones_like(b)), long(kron(ones_like(a), positions(b))), b)"},
       samples=("kron(a, b) | a(2,3) b(2,2)", "kron(a, b) | a(2) b(3)", "kron(a, b) | a(2,2) b(3)"),
-      example="'kron(a, b)' a='[1, 2]' b='[3, 4]' --seed '[1, 10, 100, 1000]' -> a = [43, 4300]; b = [201, "
-              "2010]")
+      example="'kron(a, b)' a='[1, 2]' b='[3, 4]' --seed '[1, 10, 100, 1000]' -> a = [43, 4300]; "
+              "b = [201, 2010]")
 array("cross(a, b, dim: axis = -1)", torch="linalg.cross", numpy="cross(a, b, axis=dim)", complex="numpy",
       vjp={"a": "cross(b, g, dim)", "b": "cross(g, a, dim)"},
       samples=("cross(a, b) | a(3) b(3)", "cross(a, b) | a(2,3) b(1,3)",
                "cross(a, b, dim=0) | a(3,2) b(3,2)"),
       example="'cross(a, b)' a='[1, 0, 0]' b='[0, 1, 0]' --seed '[0, 0, 1]' -> a = [1, 0, 0]; b = [0, 1, 0]")
 composed("multi_dot(tensors: tensors)", torch="linalg.multi_dot(tensors)",
-         ref="y = tensors[0]\nfor i in range(1, len(tensors)):\n    y = y @ tensors[i]\ny",
+         ref="""y = tensors[0]
+                for i in range(1, len(tensors)):
+                    y = y @ tensors[i]
+                y""",
          size="tensors[0].shape[0] * tensors[len(tensors) - 1].shape[-1]",
          vjp={"tensors": "multi_dot_cotangents(g, tensors)"},
          samples=("multi_dot([a, b, c]) | a(2,3) b(3,4) c(4,2)", "multi_dot([a, b, c]) | a(3) b(3,4) c(4)",
                   "multi_dot([a, b]) | a(2,3) b(3)"),
          example="'multi_dot([a, b])' a='[1, 2]' b='[3, 4]' -> a = [3, 4]; b = [1, 2]")
 several("multi_dot_cotangents(g, tensors: tensors)", hidden=True, count="len(tensors)",
-        part="n = len(tensors)\n"
-             "g = unsqueeze(g, -1) if tensors[n - 1].ndim == 1 else g\n"
-             "g = unsqueeze(g, -2) if tensors[0].ndim == 1 else g\n"
-             "for j in range(i):\n    t = tensors[j]\n"
-             "    g = (unsqueeze(t, 0) if t.ndim == 1 else t).mT @ g\n"
-             "for j in range(n - 1 - i):\n    t = tensors[n - 1 - j]\n"
-             "    g = g @ (unsqueeze(t, -1) if t.ndim == 1 else t).mT\n"
-             "reshape(g, tensors[i].shape)")
+        part="""n = len(tensors)
+                g = unsqueeze(g, -1) if tensors[n - 1].ndim == 1 else g
+                g = unsqueeze(g, -2) if tensors[0].ndim == 1 else g
+                for j in range(i):
+                    t = tensors[j]
+                    g = (unsqueeze(t, 0) if t.ndim == 1 else t).mT @ g
+                for j in range(n - 1 - i):
+                    t = tensors[n - 1 - j]
+                    g = g @ (unsqueeze(t, -1) if t.ndim == 1 else t).mT
+                reshape(g, tensors[i].shape)""")
 for _name, _shapes in [("addmm", "x(2,4) a(2,3) b(3,4)"), ("baddbmm", "x(2,2,4) a(2,2,3) b(2,3,4)")]:
     composed(f"{_name}(x, a|mat1|batch1, b|mat2|batch2, beta: number = 1, alpha: number = 1)",
              ref="beta * x + alpha * (a @ b)", torch=f"{_name}(x, a, b, beta=beta, alpha=alpha)", size=_SIZE,
@@ -122,8 +128,8 @@ composed("addbmm(x, a|batch1, b|batch2, beta: number = 1, alpha: number = 1)",
          vjp={"x": "beta * g", "a": "alpha * (g @ b.mT)", "b": "alpha * (a.mT @ g)"},
          samples=("addbmm(x, a, b) | x(2,4) a(3,2,3) b(3,3,4)",
                   "addbmm(x, a, b, beta=2, alpha=0.5) | x(2,4) a(3,2,3) b(3,3,4)"),
-         example="'addbmm(x, a, b)' x='[[1]]' a='[[[2]]]' b='[[[3]]]' --seed '[[1]]' -> x = [[1]]; a = "
-                 "[[[3]]]; b = [[[2]]]")
+         example="'addbmm(x, a, b)' x='[[1]]' a='[[[2]]]' b='[[[3]]]' --seed '[[1]]' -> x = [[1]]; "
+                 "a = [[[3]]]; b = [[[2]]]")
 composed("addmv(x, a|mat, b|vec, beta: number = 1, alpha: number = 1)", ref="beta * x + alpha * (a @ b)",
          torch="addmv(x, a, b, beta=beta, alpha=alpha)",
          vjp={"x": "beta * g", "a": "alpha * outer(g, b)", "b": "alpha * (g @ a)"},
@@ -135,25 +141,26 @@ composed("addr(x, a|vec1, b|vec2, beta: number = 1, alpha: number = 1)",
          vjp={"x": "beta * g", "a": "alpha * (g @ b)", "b": "alpha * (a @ g)"},
          samples=("addr(x, a, b) | x(2,3) a(2) b(3)", "addr(x, a, b, beta=2, alpha=0.5) | x(3) a(2) b(3)"),
          example="'addr(x, a, b)' x='[[1]]' a='[2]' b='[3]' --seed '[[1]]' -> x = [[1]]; a = [3]; b = [2]")
+_APART = """d = unsqueeze(a, -2) - unsqueeze(b, -3)
+            n = unsqueeze(where(y == 0, 1, y), -1)
+            d = unsqueeze(g, -1) * sign(d) * (abs(d) / n) ** (p - 1)"""
 composed("cdist(a, b, p: number = 2)", torch="cdist(a, b, p)",
-         ref="d = abs(unsqueeze(a, -2) - unsqueeze(b, -3))\n"
-             "sqrt(sum(d * d, -1)) if p == 2 else sum(d, -1) if p == 1 else sum(d**p, -1) ** (1 / p)",
-         kinks="d = unsqueeze(a, -2) - unsqueeze(b, -3)\nd == 0 if p < 2 else sum(d * d, -1) == 0",
+         ref="""d = abs(unsqueeze(a, -2) - unsqueeze(b, -3))
+                sqrt(sum(d * d, -1)) if p == 2 else sum(d, -1) if p == 1 else sum(d**p, -1) ** (1 / p)""",
+         kinks="d = unsqueeze(a, -2) - unsqueeze(b, -3); d == 0 if p < 2 else sum(d * d, -1) == 0",
          convention="0 where two points meet", domain={"a": "(-2, 0)", "b": "(1, 3)"},
-         vjp={"a": "d = unsqueeze(a, -2) - unsqueeze(b, -3); n = unsqueeze(where(y == 0, 1, y), -1)\n"
-                   "sum(unsqueeze(g, -1) * sign(d) * (abs(d) / n) ** (p - 1), -2)",
-              "b": "d = unsqueeze(a, -2) - unsqueeze(b, -3); n = unsqueeze(where(y == 0, 1, y), -1)\n"
-                   "-sum(unsqueeze(g, -1) * sign(d) * (abs(d) / n) ** (p - 1), -3)"},
+         vjp={"a": (_APART, "sum(d, -2)"), "b": (_APART, "-sum(d, -3)")},
          samples=("cdist(a, b) | a(2,3) b(4,3)", "cdist(a, b, p=1) | a(2,3) b(1,3)",
                   "cdist(a, b, p=3) | a(2,2,3) b(2,1,3)"),
-         example="'cdist(a, b)' a='[[0, 0]]' b='[[3, 4]]' --seed '[[1]]' -> a = [[-0.6, -0.8]]; b = [[0.6, "
-                 "0.8]]")
+         example="'cdist(a, b)' a='[[0, 0]]' b='[[3, 4]]' --seed '[[1]]' -> a = [[-0.6, -0.8]]; "
+                 "b = [[0.6, 0.8]]")
 composed("vander(x, N|n: int = None, increasing: flag = False)", torch="",
-         ref="n = numel(x) if N == None else N\n"
-             "unsqueeze(x, -1) ** (arange(n) if increasing else flip(arange(n), 0))",
+         ref="""n = numel(x) if N == None else N
+                unsqueeze(x, -1) ** (arange(n) if increasing else flip(arange(n), 0))""",
          size="numel(x) * (numel(x) if N == None else N)",
-         vjp={"x": "n = y.shape[-1]; e = arange(n) if increasing else flip(arange(n), 0)\n"
-                   "sum(g * e * unsqueeze(x, -1) ** where(e == 0, 0, e - 1), -1)"},
+         vjp={"x": """n = y.shape[-1]
+                      e = arange(n) if increasing else flip(arange(n), 0)
+                      sum(g * e * unsqueeze(x, -1) ** where(e == 0, 0, e - 1), -1)"""},
          samples=("vander(x) | x(3)", "vander(x, 4, increasing=True) | x(2)"),
          example="'vander(x)' x='[2, 3]' --seed '[[1, 5], [1, 5]]' -> x = [1, 1]")
 
@@ -182,19 +189,20 @@ array("diag_embed(x, offset: int = 0, dim1: newaxis = -2, dim2: newaxis = -1)",
       size="numel(x) * (x.shape[-1] + abs(offset))",
       samples=("diag_embed(x) | x(2,3)", "diag_embed(x, 1) | x(2)", "diag_embed(x, -1, 0, 2) | x(2,2)"),
       example="'diag_embed(x)' x='[1, 2]' --seed '[[3, 4], [5, 6]]' -> x = [3, 6]")
-array("triu(x, diagonal|k: int = 0)", torch="triu(x, diagonal)", numpy="triu(x, diagonal)", complex="numpy",
-      vjp={"x": "triu(g, diagonal)"},
-      samples=("triu(x) | x(3,3)", "triu(x, 1) | x(2,2,3)", "x.triu(-1) | x(3,3)"),
-      example="'triu(x)' x='[[1, 2], [3, 4]]' --seed '[[5, 6], [7, 8]]' -> x = [[5, 6], [0, 8]]")
-array("tril(x, diagonal|k: int = 0)", torch="tril(x, diagonal)", numpy="tril(x, diagonal)", complex="numpy",
-      vjp={"x": "tril(g, diagonal)"},
-      samples=("tril(x) | x(3,3)", "tril(x, 1) | x(2,2,3)", "x.tril(-1) | x(3,3)"),
-      example="'tril(x)' x='[[1, 2], [3, 4]]' --seed '[[5, 6], [7, 8]]' -> x = [[5, 0], [7, 8]]")
+for _name, _example in [("triu", "[[5, 6], [0, 8]]"), ("tril", "[[5, 0], [7, 8]]")]:
+    array(f"{_name}(x, diagonal|k: int = 0)", torch=f"{_name}(x, diagonal)", numpy=f"{_name}(x, diagonal)",
+          complex="numpy", vjp={"x": f"{_name}(g, diagonal)"},
+          samples=(f"{_name}(x) | x(3,3)", f"{_name}(x, 1) | x(2,2,3)", f"x.{_name}(-1) | x(3,3)"),
+          example=f"'{_name}(x)' x='[[1, 2], [3, 4]]' --seed '[[5, 6], [7, 8]]' -> x = {_example}")
 several("block_diagonal_blocks(g, tensors: tensors)", hidden=True, count="len(tensors)",
-        part="m = 0\nn = 0\nfor j in range(i):\n    t = atleast_2d(tensors[j])\n    m += t.shape[0]\n"
-             "    n += t.shape[1]\n"
-             "t = atleast_2d(tensors[i])\n"
-             "reshape(narrow(narrow(g, 0, m, t.shape[0]), 1, n, t.shape[1]), tensors[i].shape)")
+        part="""m = 0
+                n = 0
+                for j in range(i):
+                    t = atleast_2d(tensors[j])
+                    m += t.shape[0]
+                    n += t.shape[1]
+                t = atleast_2d(tensors[i])
+                reshape(narrow(narrow(g, 0, m, t.shape[0]), 1, n, t.shape[1]), tensors[i].shape)""")
 array("block_diag(*tensors)", torch="block_diag(*tensors)", numpy="scipy.linalg.block_diag(*tensors)",
       complex="numpy", vjp={"tensors": "block_diagonal_blocks(g, tensors)"},
       samples=("block_diag(a, b) | a(2,2) b(1,3)", "block_diag(a, b) | a(2) b()"),
@@ -209,18 +217,20 @@ array("inv(a)", aliases="inverse", torch="linalg.inv", numpy="linalg.inv", compl
       samples=(f"inv({_WELL}) | x(3,3)", f"inv({_WELL}) | x(2,3,3)", "inv(x * x + 1) | x(1,1)",
                "inv(x) | x(0,0)"),
       example="'inv(a)' a='[[2]]' --seed '[[1]]' -> a = [[-0.25]]")
-array("pinv(x)", torch="linalg.pinv", numpy="kernels.pinv", complex="numpy", note="x must have full rank",
-      kinks="s = svdvals(x)\ns[..., -1:] <= 1e-15 * s[..., :1] * max(x.shape[-1], x.shape[-2])",
+array("pinv(x)", torch="linalg.pinv", numpy="kernels.pinv", jax="linalg.pinv", complex="numpy",
+      note="x must have full rank",
+      kinks="s = svdvals(x); s[..., -1:] <= 1e-15 * s[..., :1] * max(x.shape[-1], x.shape[-2])",
       source="G. Golub and V. Pereyra, The differentiation of pseudo-inverses, SIAM J. Numer. Anal. 10, 1973",
       vjp={"x": "-(y.mT @ g @ y.mT) + (g.mT - x @ y @ g.mT) @ y @ y.mT + y.mT @ y @ (g.mT - g.mT @ y @ x)"},
       samples=("pinv(x) | x(4,2)", "pinv(x) | x(2,4)", "pinv(x) | x(2,3,2)", f"pinv({_WELL}) | x(3,3)"),
       example="'pinv(x)' x='[[2], [0]]' --seed '[[1, 0]]' -> x = [[-0.25], [0]]")
 array("solve(a, b, left: flag = True)", torch="linalg.solve(a, b, left=left)",
       numpy="kernels.solve(a, b, left)", complex="numpy",
-      vjp={"a": "z = solve(a.mT, g, left)\n"
-                "if b.ndim == 1 or b.shape == a.shape[:-1]:\n    z = unsqueeze(z, -1)\n"
-                "    y = unsqueeze(y, -1)\n"
-                "-(z @ y.mT) if left else -(y.mT @ z)",
+      vjp={"a": """z = solve(a.mT, g, left)
+                   if b.ndim == 1 or b.shape == a.shape[:-1]:
+                       z = unsqueeze(z, -1)
+                       y = unsqueeze(y, -1)
+                   -(z @ y.mT) if left else -(y.mT @ z)""",
            "b": "solve(a.mT, g, left)"},
       samples=(f"solve({_WELL}, b) | x(3,3) b(3)", f"solve({_WELL}, b) | x(3,3) b(3,2)",
                f"solve({_WELL}, b) | x(2,3,3) b(2,3)", f"solve({_WELL}, b) | x(2,3,3) b(3,2)",
@@ -229,27 +239,30 @@ array("solve(a, b, left: flag = True)", torch="linalg.solve(a, b, left=left)",
 array("solve_triangular(a, b, upper: flag, left: flag = True, unitriangular: flag = False)", complex="numpy",
       torch="linalg.solve_triangular(a, b, upper=upper, left=left, unitriangular=unitriangular)",
       numpy="kernels.solve_triangular(a, b, upper, left, unitriangular)",
-      vjp={"a": "z = solve_triangular(a.mT, g, not upper, left, unitriangular)\n"
-                "z = -(z @ y.mT) if left else -(y.mT @ z)\n"
-                "k = 1 if unitriangular else 0\ntriu(z, k) if upper else tril(z, -k)",
+      vjp={"a": """z = solve_triangular(a.mT, g, not upper, left, unitriangular)
+                   z = -(z @ y.mT) if left else -(y.mT @ z)
+                   k = 1 if unitriangular else 0
+                   triu(z, k) if upper else tril(z, -k)""",
            "b": "solve_triangular(a.mT, g, not upper, left, unitriangular)"},
       samples=(f"solve_triangular({_WELL}, b, upper=True) | x(3,3) b(3,2)",
                f"solve_triangular({_WELL}, b, upper=False) | x(2,3,3) b(3,2)",
                f"solve_triangular({_WELL}, b, upper=True, left=False) | x(3,3) b(2,3)",
                "solve_triangular(x, b, upper=False, unitriangular=True) | x(3,3) b(3,1)"),
-      example="'solve_triangular(a, b, upper=True)' a='[[2]]' b='[[6]]' --seed '[[1]]' -> a = [[-1.5]]; b = "
-              "[[0.5]]")
+      example="'solve_triangular(a, b, upper=True)' a='[[2]]' b='[[6]]' --seed '[[1]]' -> a = [[-1.5]]; "
+              "b = [[0.5]]")
 composed("lstsq_solution(a, b)", torch="linalg.lstsq(a, b).solution", hidden=True, ref="pinv(a) @ b",
          size="numel(b)",
-         vjp={"a": "p = pinv(a); h = g @ b.mT\n"
-                   "-(p.mT @ h @ p.mT) + (h.mT - a @ p @ h.mT) @ p @ p.mT + p.mT @ p @ (h.mT - h.mT @ p @ a)",
+         vjp={"a": """
+             p = pinv(a)
+             h = g @ b.mT
+             -(p.mT @ h @ p.mT) + (h.mT - a @ p @ h.mT) @ p @ p.mT + p.mT @ p @ (h.mT - h.mT @ p @ a)""",
               "b": "pinv(a).mT @ g"})
 several("lstsq(a, b, rcond: any = None)",
-        kinks="s = svdvals(a)\ns[..., -1:] <= 1e-15 * s[..., :1] * max(a.shape[-1], a.shape[-2])",
+        kinks="s = svdvals(a); s[..., -1:] <= 1e-15 * s[..., :1] * max(a.shape[-1], a.shape[-2])",
         fields={"solution": "lstsq_solution(a, b)"}, note="a must have full rank; .solution or [0]",
         samples=("lstsq(a, b).solution | a(4,2) b(4,1)", "lstsq(a, b)[0] | a(2,4,2) b(2,4,2)"),
-        example="'lstsq(a, b).solution' a='[[2], [0]]' b='[[6], [1]]' --seed '[[1]]' -> a = [[-1.5], "
-                "[0.25]]; b = [[0.5], [0]]")
+        example="'lstsq(a, b).solution' a='[[2], [0]]' b='[[6], [1]]' --seed '[[1]]' "
+                "-> a = [[-1.5], [0.25]]; b = [[0.5], [0]]")
 array("det(x)", torch="linalg.det", numpy="linalg.det", complex="numpy",
       vjp={"x": "g[..., None, None] * cofactors(x)"},
       note="at a singular matrix torch's gradient is 0, or rounding: that of the cofactors is right",
@@ -272,35 +285,42 @@ several("slogdet(x)", kinks="slogdet_logabsdet(x) == -inf",
         example="'slogdet(x).logabsdet' x='[[2, 0], [0, -4]]' -> x = [[0.5, 0], [0, -0.25]]")
 array("matrix_power(x, n: int)", torch="linalg.matrix_power(x, n)", numpy="linalg.matrix_power(x, n)",
       complex="numpy",
-      vjp={"x": "z = inv(x) if n < 0 else x\nm = abs(n)\nt = 0 * x\n"
-                "for i in range(m):\n    t = t + matrix_power(z, i).mT @ g @ matrix_power(z, m - 1 - i).mT\n"
-                "-(z.mT @ t @ z.mT) if n < 0 else t"},
+      vjp={"x": """z = inv(x) if n < 0 else x
+                   m = abs(n)
+                   t = 0 * x
+                   for i in range(m):
+                       t = t + matrix_power(z, i).mT @ g @ matrix_power(z, m - 1 - i).mT
+                   -(z.mT @ t @ z.mT) if n < 0 else t"""},
       samples=("matrix_power(x, 3) | x(3,3)", f"matrix_power({_WELL}, -2) | x(3,3)",
                "matrix_power(x, 0) + x | x(2,2)", "matrix_power(x, 2) | x(2,2,2)",
                "matrix_power(x, 1) | x(1,1)"),
       example="'matrix_power(x, 3)' x='[[2]]' --seed '[[1]]' -> x = [[12]]")
 array("matrix_exp(x)", aliases="expm", torch="linalg.matrix_exp", numpy="kernels.matrix_exp",
-      complex="numpy",
+      jax="scipy.linalg.expm", complex="numpy",
       source="R. Mathias, A chain rule for matrix functions, SIAM J. Matrix Anal. Appl. 17, 1996",
-      vjp={"x": "n = x.shape[-1]\n"
-                "z = matrix_exp(cat([cat([x.mT, g], -1), cat([0 * x, x.mT], -1)], -2))\n"
-                "narrow(narrow(z, -2, 0, n), -1, n, n)"},
+      vjp={"x": """n = x.shape[-1]
+                   z = matrix_exp(cat([cat([x.mT, g], -1), cat([0 * x, x.mT], -1)], -2))
+                   narrow(narrow(z, -2, 0, n), -1, n, n)"""},
       samples=("matrix_exp(x) | x(3,3)", "matrix_exp(x) | x(2,2,2)", "matrix_exp(x) | x(1,1)",
                "matrix_exp(5 * x) | x(2,2)"),
       example="'matrix_exp(x)' x='[[0]]' --seed '[[1]]' -> x = [[1]]")
 composed("symmetrized(x, lower: flag)", torch="", hidden=True,
-         ref="s = (x + x.mT) / 2\nt = tril(x) + tril(x, -1).mT if lower else triu(x) + triu(x, 1).mT\n"
-             "s + detach(t - s)",
+         ref="""s = (x + x.mT) / 2
+                t = tril(x) + tril(x, -1).mT if lower else triu(x) + triu(x, 1).mT
+                s + detach(t - s)""",
          note="the value of one triangle, mirrored; the derivative in symmetric directions")
-array("cholesky_lower(x)", torch="linalg.cholesky", numpy="kernels.cholesky", complex="numpy", hidden=True)
+array("cholesky_lower(x)", torch="linalg.cholesky", numpy="kernels.cholesky", jax="linalg.cholesky",
+      complex="numpy", hidden=True)
 composed("cholesky(x, upper: flag = False)", torch="linalg.cholesky(x, upper=upper)",
-         ref="y = cholesky_lower(symmetrized(x, not upper))\ny.mT if upper else y",
+         ref="y = cholesky_lower(symmetrized(x, not upper)); y.mT if upper else y",
          note="x must be symmetric and positive definite; as in torch one triangle is read, and the "
               "gradient is made symmetric",
          source="I. Murray, Differentiation of the Cholesky decomposition, 2016",
-         vjp={"x": "l = y.mT if upper else y\np = tril(l.mT @ (g.mT if upper else g))\n"
-                   "p = p - diag_embed(diagonal(p, 0, -2, -1)) / 2\n"
-                   "s = solve(l, solve(l.mT, p), left=False)\n(s + s.mT) / 2"},
+         vjp={"x": """l = y.mT if upper else y
+                      p = tril(l.mT @ (g.mT if upper else g))
+                      p = p - diag_embed(diagonal(p, 0, -2, -1)) / 2
+                      s = solve(l, solve(l.mT, p), left=False)
+                      (s + s.mT) / 2"""},
          samples=(f"cholesky({_WELL}) | x(3,3)", f"cholesky({_WELL}, upper=True) | x(3,3)",
                   f"cholesky({_WELL}) | x(2,3,3)", "cholesky(x * x + 1) | x(1,1)",
                   f"cholesky({_WELL} + tanh(c + c.mT) / 2) | x(3,3) c(3,3)"),
@@ -309,8 +329,8 @@ composed("cholesky_solve(b, l|L, upper: flag = False)", torch="cholesky_solve(b,
          ref="solve(l.mT @ l if upper else l @ l.mT, b)",
          note="l must be triangular; its gradient is that of a full matrix, as in torch",
          vjp={"b": "solve(l.mT @ l if upper else l @ l.mT, g)",
-              "l": "h = solve(l.mT @ l if upper else l @ l.mT, g) @ y.mT\n"
-                   "-l @ (h + h.mT) if upper else -(h + h.mT) @ l"},
+              "l": """h = solve(l.mT @ l if upper else l @ l.mT, g) @ y.mT
+                      -l @ (h + h.mT) if upper else -(h + h.mT) @ l"""},
          samples=("cholesky_solve(b, cholesky(x @ x.mT + 3 * eye(3))) | x(3,3) b(3,2)",
                   "cholesky_solve(b, cholesky(x @ x.mT + 3 * eye(3)).mT, upper=True) | x(3,3) b(3,1)"),
          example="'cholesky_solve(b, l)' b='[[8]]' l='[[2]]' --seed '[[1]]' -> b = [[0.25]]; l = [[-2]]")
@@ -320,14 +340,14 @@ family("Spectra",
        source="M. Giles, Collected matrix derivative results for forward and reverse mode AD, 2008")
 array("eigenvalues(x)", torch="linalg.eigvalsh", numpy="linalg.eigvalsh", hidden=True)
 array("eigenvectors(x, UPLO: text)", torch="", numpy="linalg.eigh(x, UPLO).eigenvectors", hidden=True)
-_EIGEN = {"kinks": "w = eigenvalues(symmetrized(x, UPLO == 'L'))\n"
-                    "diff(w) <= 1e-14 * amax(abs(w), -1, True) if x.shape[-1] > 1 else False",
+_EIGEN = {"kinks": """w = eigenvalues(symmetrized(x, UPLO == 'L'))
+                      diff(w) <= 1e-14 * amax(abs(w), -1, True) if x.shape[-1] > 1 else False""",
               "convention": "where eigenvalues meet, each has the derivative along the eigenvector that was "
-                         "found"}
+                            "found"}
 composed("eigvalsh(x, UPLO: text = 'L')", torch="linalg.eigvalsh(x, UPLO)",
          ref="eigenvalues(symmetrized(x, UPLO == 'L'))",
          note="x must be symmetric; as in torch one triangle is read, and the gradient is symmetric",
-         vjp={"x": "v = eigenvectors(x, UPLO)\n(v * g[..., None, :]) @ v.mT"},
+         vjp={"x": "v = eigenvectors(x, UPLO); (v * g[..., None, :]) @ v.mT"},
          samples=("eigvalsh(x + x.mT) | x(3,3)", "eigvalsh(x + x.mT, UPLO='U') | x(2,3,3)",
                   "eigvalsh(x) | x(1,1)"),
          example="'eigvalsh(x)' x='[[1, 0], [0, 2]]' --seed '[3, 4]' -> x = [[3, 0], [0, 4]]", **_EIGEN)
@@ -338,11 +358,11 @@ several("eigh(x, UPLO: text = 'L')", fields={"eigenvalues": "eigvalsh(x, UPLO)"}
         **_EIGEN)
 array("left_vectors(x)", torch="", numpy="linalg.svd(x, full_matrices=False).U", hidden=True)
 array("right_vectors(x)", torch="", numpy="linalg.svd(x, full_matrices=False).Vh", hidden=True)
-_SINGULAR = {"kinks": "s = svdvals(x)\n"
-                       "cat([s[..., :-1] - s[..., 1:], s[..., -1:]], -1) <= 1e-14 * s[..., :1]",
+_SINGULAR = {"kinks": """s = svdvals(x)
+                         cat([s[..., :-1] - s[..., 1:], s[..., -1:]], -1) <= 1e-14 * s[..., :1]""",
                  "convention": "where singular values meet or vanish, each has the derivative along the "
-                            "vectors that were found"}
-array("svdvals(x)", torch="linalg.svdvals", numpy="linalg.svdvals",
+                               "vectors that were found"}
+array("svdvals(x)", torch="linalg.svdvals", numpy="linalg.svdvals", jax="linalg.svd(x, compute_uv=False)",
       vjp={"x": "(left_vectors(x) * g[..., None, :]) @ right_vectors(x)"},
       samples=("svdvals(x) | x(3,3)", "svdvals(x) | x(2,4)", "svdvals(x) | x(2,3,2)"),
       example="'svdvals(x)' x='[[2, 0], [0, 1]]' --seed '[3, 4]' -> x = [[3, 0], [0, 4]]", **_SINGULAR)
@@ -350,42 +370,58 @@ several("svd(x, full_matrices: flag = True)", fields={"S": "svdvals(x)"},
         note="its vectors are not part of the language: their signs are arbitrary",
         samples="svd(x).S | x(3,2)",
         example="'svd(x).S' x='[[2, 0], [0, 1]]' --seed '[3, 4]' -> x = [[3, 0], [0, 4]]", **_SINGULAR)
-composed("cond(x)", torch="linalg.cond", ref="s = svdvals(x)\ns[..., 0] / s[..., -1]",
+composed("cond(x)", torch="linalg.cond", ref="s = svdvals(x); s[..., 0] / s[..., -1]",
          kinks=_SINGULAR["kinks"],
-         vjp={"x": "s = svdvals(x); u = left_vectors(x); v = right_vectors(x)\n"
-                   "g[..., None, None] / s[..., -1:, None] * "
-                   "(u[..., :, :1] @ v[..., :1, :]"
-                   " - y[..., None, None] * (u[..., :, -1:] @ v[..., -1:, :]))"},
+         vjp={"x": """
+             s = svdvals(x)
+             u = left_vectors(x)
+             v = right_vectors(x)
+             h = g[..., None, None] / s[..., -1:, None]
+             h * (u[..., :, :1] @ v[..., :1, :] - y[..., None, None] * (u[..., :, -1:] @ v[..., -1:, :]))"""},
          samples=("cond(x) | x(3,3)", "cond(x) | x(2,3,2)"),
          example="'cond(x)' x='[[4, 0], [0, 2]]' -> x = [[0.5, 0], [0, -1]]")
 composed("matrix_norm(x, ord: any = 'fro', dim: axes = (-2, -1), keepdim: flag = False)",
          torch="linalg.matrix_norm(x, ord, dim, keepdim)",
-         ref="m = movedim(x, dim, (-2, -1))\n"
-             "if ord == 'fro':\n    y = sqrt(sum(m * m, (-2, -1)))\n"
-             "elif ord == 'nuc':\n    y = sum(svdvals(m), -1)\n"
-             "elif abs(ord) == 2:\n    y = amax(svdvals(m), -1) if ord > 0 else amin(svdvals(m), -1)\n"
-             "else:\n    c = sum(abs(m), -2 if abs(ord) == 1 else -1)\n"
-             "    y = amax(c, -1) if ord > 0 else amin(c, -1)\n"
-             "reshape(y, sum(x, dim, True).shape) if keepdim else y",
-         kinks="m = movedim(x, dim, (-2, -1))\n"
-               "if ord == 'fro':\n    k = sum(m * m) == 0\n"
-               "elif ord == 'nuc':\n    k = svdvals(m)[..., -1:] <= 1e-14 * svdvals(m)[..., :1]\n"
-               "elif abs(ord) == 2:\n    s = svdvals(m)\n"
-               "    k = cat([s[..., :-1] - s[..., 1:], s[..., -1:]], -1) <= 1e-14 * s[..., :1]\n"
-               "else:\n    c = sum(abs(m), -2 if abs(ord) == 1 else -1)\n"
-               "    k = (diff(sort(c).values) == 0).any() | (m == 0).any()\n"
-               "k",
+         ref="""m = movedim(x, dim, (-2, -1))
+                if ord == 'fro':
+                    y = sqrt(sum(m * m, (-2, -1)))
+                elif ord == 'nuc':
+                    y = sum(svdvals(m), -1)
+                elif abs(ord) == 2:
+                    y = amax(svdvals(m), -1) if ord > 0 else amin(svdvals(m), -1)
+                else:
+                    c = sum(abs(m), -2 if abs(ord) == 1 else -1)
+                    y = amax(c, -1) if ord > 0 else amin(c, -1)
+                reshape(y, sum(x, dim, True).shape) if keepdim else y""",
+         kinks="""m = movedim(x, dim, (-2, -1))
+                  if ord == 'fro':
+                      k = sum(m * m) == 0
+                  elif ord == 'nuc':
+                      k = svdvals(m)[..., -1:] <= 1e-14 * svdvals(m)[..., :1]
+                  elif abs(ord) == 2:
+                      s = svdvals(m)
+                      k = cat([s[..., :-1] - s[..., 1:], s[..., -1:]], -1) <= 1e-14 * s[..., :1]
+                  else:
+                      c = sum(abs(m), -2 if abs(ord) == 1 else -1)
+                      k = (diff(sort(c).values) == 0).any() | (m == 0).any()
+                  k""",
          note="at a kink: 0 at a zero matrix (fro), equal shares to equal sums (1 and inf)",
-         vjp={"x": "m = movedim(x, dim, (-2, -1))\n"
-                   "h = reshape(g, m[..., :1, :1].shape); z = reshape(y, m[..., :1, :1].shape)\n"
-                   "if ord == 'fro':\n    t = where(z == 0, 0, h * m / where(z == 0, 1, z))\n"
-                   "elif ord == 'nuc':\n    t = h * (left_vectors(m) @ right_vectors(m))\n"
-                   "elif abs(ord) == 2:\n    i = 0 if ord > 0 else -1\n"
-                   "    t = h * left_vectors(m)[..., :, i].unsqueeze(-1) @ right_vectors(m)[..., i, "
-                   ":].unsqueeze(-2)\n"
-                   "else:\n    c = sum(abs(m), -2 if abs(ord) == 1 else -1, True)\n    k = c == z\n"
-                   "    t = h * sign(m) * k / sum(k, -1 if abs(ord) == 1 else -2, True)\n"
-                   "movedim(t, (-2, -1), dim)"},
+         vjp={"x": """
+             m = movedim(x, dim, (-2, -1))
+             h = reshape(g, m[..., :1, :1].shape)
+             z = reshape(y, m[..., :1, :1].shape)
+             if ord == 'fro':
+                 t = where(z == 0, 0, h * m / where(z == 0, 1, z))
+             elif ord == 'nuc':
+                 t = h * (left_vectors(m) @ right_vectors(m))
+             elif abs(ord) == 2:
+                 i = 0 if ord > 0 else -1
+                 t = h * left_vectors(m)[..., :, i].unsqueeze(-1) @ right_vectors(m)[..., i, :].unsqueeze(-2)
+             else:
+                 c = sum(abs(m), -2 if abs(ord) == 1 else -1, True)
+                 k = c == z
+                 t = h * sign(m) * k / sum(k, -1 if abs(ord) == 1 else -2, True)
+             movedim(t, (-2, -1), dim)"""},
          samples=("matrix_norm(x) | x(2,3)", "matrix_norm(x, 'nuc') | x(3,2)",
                   "matrix_norm(x, 2) | x(2,3,3)", "matrix_norm(x, -2) | x(3,3)",
                   "matrix_norm(x, 1) | x(2,3)", "matrix_norm(x, inf, keepdim=True) | x(2,2,3)",

@@ -5,33 +5,42 @@ rule has no shorter form it runs the operator on the numbers of the elements, ``
 ``accumulate`` add each element of g to the element of x that it came from.
 """
 
-from vjpcalc.operators.row import array, composed, elementwise, family, movement, several
+from vjpcalc.operators.registry import array, composed, elementwise, family, movement, several
 
 # fmt: off
-_SIZE = "n = 1\nfor i in range(len(shape)):\n    n = n * max(shape[i], 1)\nn"
-_COPIES = "n = numel(x)\nfor i in range(len(sizes)):\n    n = n * sizes[i]\nn"
+_SIZE = """n = 1
+           for i in range(len(shape)):
+               n = n * max(shape[i], 1)
+           n"""
+_COPIES = """n = numel(x)
+             for i in range(len(sizes)):
+                 n = n * sizes[i]
+             n"""
 
 # ---- what the rules below are made of ----------------------------------------------------------------------
 family("Shape", source="a permutation's transpose is its inverse; a copy's transpose is a sum")
 array("positions(x)", torch="", numpy="kernels.positions", complex="constant", frozen=True, hidden=True)
 array("accumulate(g, p: indices, x)", torch="", numpy="kernels.accumulate", hidden=True,
+      in_words="each element back to where it came from",
       note="g's elements added up at the positions p of a tensor shaped like x")
-several("parted(g, tensors: tensors, dim: axis)", hidden=True, count="len(tensors)",
-        part="start = 0\nfor j in range(i):\n    start += tensors[j].shape[dim]\n"
-             "narrow(g, dim, start, tensors[i].shape[dim])")
-several("parted_rows(g, tensors: tensors)", hidden=True, count="len(tensors)",
-        part="start = 0\nfor j in range(i):\n    start += tensors[j].shape[0] if tensors[j].ndim > 1 else 1\n"
-             "narrow(g, 0, start, tensors[i].shape[0] if tensors[i].ndim > 1 else 1)")
-several("parted_columns(g, tensors: tensors)", hidden=True, count="len(tensors)",
-        part="start = 0\nfor j in range(i):\n"
-             "    start += tensors[j].shape[1] if tensors[j].ndim > 1 else 1\n"
-             "reshape(narrow(g, 1, start, tensors[i].shape[1] if tensors[i].ndim > 1 else 1), "
-             "tensors[i].shape)")
-several("parted_layers(g, tensors: tensors)", hidden=True, count="len(tensors)",
-        part="start = 0\nfor j in range(i):\n"
-             "    start += tensors[j].shape[2] if tensors[j].ndim > 2 else 1\n"
-             "reshape(narrow(g, 2, start, tensors[i].shape[2] if tensors[i].ndim > 2 else 1), "
-             "tensors[i].shape)")
+_PART = "the part that came from there"
+several("parted(g, tensors: tensors, dim: axis)", hidden=True, count="len(tensors)", in_words=_PART,
+        part="""start = 0
+                for j in range(i):
+                    start += tensors[j].shape[dim]
+                narrow(g, dim, start, tensors[i].shape[dim])""")
+several("parted_rows(g, tensors: tensors)", hidden=True, count="len(tensors)", in_words=_PART,
+        part="""start = 0
+                for j in range(i):
+                    start += tensors[j].shape[0] if tensors[j].ndim > 1 else 1
+                narrow(g, 0, start, tensors[i].shape[0] if tensors[i].ndim > 1 else 1)""")
+for _name, _dim in [("columns", 1), ("layers", 2)]:
+    several(f"parted_{_name}(g, tensors: tensors)", hidden=True, count="len(tensors)", in_words=_PART,
+            part=f"""start = 0
+                     for j in range(i):
+                         start += tensors[j].shape[{_dim}] if tensors[j].ndim > {_dim} else 1
+                     n = tensors[i].shape[{_dim}] if tensors[i].ndim > {_dim} else 1
+                     reshape(narrow(g, {_dim}, start, n), tensors[i].shape)""")
 
 # ---- one shape for another ---------------------------------------------------------------------------------
 movement("reshape(x, *shape: shape)", aliases="view", torch="reshape(x, shape)", numpy="reshape(x, shape)",
@@ -40,22 +49,22 @@ movement("reshape(x, *shape: shape)", aliases="view", torch="reshape(x, shape)",
                   "reshape(x, (0, 5)) | x(0,2)", "reshape(x, ()) | x(1)"),
          example="'reshape(x, (2, 2))' x='[1, 2, 3, 4]' --seed '[[1, 2], [3, 4]]' -> x = [1, 2, 3, 4]")
 movement("reshape_as(x, other: constant)", aliases="view_as", torch="Tensor.reshape_as",
-         numpy="kernels.reshape_as", vjp={"x": "reshape(g, x.shape)"},
+         numpy="kernels.reshape_as", jax="reshape(x, y.shape)", vjp={"x": "reshape(g, x.shape)"},
          samples="reshape_as(x, ones(3, 2)) | x(2,3)",
          example="'x.view_as(ones(2, 1))' x='[1, 2]' --seed '[[3], [4]]' -> x = [3, 4]")
 movement("flatten(x, start_dim: axis = 0, end_dim: axis = -1)", numpy="kernels.flatten",
-         vjp={"x": "reshape(g, x.shape)"},
+         jax="reshape(x, y.shape)", vjp={"x": "reshape(g, x.shape)"},
          samples=("flatten(x) | x(2,3)", "flatten(x, 1) | x(2,3,2)", "flatten(x, 0, -2) | x(2,3,2)",
                   "flatten(x) | x()"),
          example="'flatten(x)' x='[[1, 2], [3, 4]]' --seed '[1, 2, 3, 4]' -> x = [[1, 2], [3, 4]]")
 movement("ravel(x)", vjp={"x": "reshape(g, x.shape)"}, samples=("ravel(x) | x(2,3)", "ravel(x) | x()"),
          example="'ravel(x)' x='[[1, 2]]' --seed '[5, 6]' -> x = [[5, 6]]")
 movement("unflatten(x, dim: axis, sizes: shape)", torch="unflatten(x, dim, sizes)",
-         numpy="kernels.unflatten", vjp={"x": "reshape(g, x.shape)"},
+         numpy="kernels.unflatten", jax="reshape(x, y.shape)", vjp={"x": "reshape(g, x.shape)"},
          samples=("unflatten(x, 1, (2, -1)) | x(3,4)", "unflatten(x, -1, (2, 2)) | x(4)"),
          example="'unflatten(x, 0, (2, 1))' x='[1, 2]' --seed '[[3], [4]]' -> x = [3, 4]")
-movement("squeeze(x, dim: axes = None)", numpy="kernels.squeeze", vjp={"x": "reshape(g, x.shape)"},
-         note="a dimension of another size than 1 stays, as in torch",
+movement("squeeze(x, dim: axes = None)", numpy="kernels.squeeze", jax="reshape(x, y.shape)",
+         vjp={"x": "reshape(g, x.shape)"}, note="a dimension of another size than 1 stays, as in torch",
          samples=("squeeze(x) | x(1,3,1)", "squeeze(x, 0) | x(1,3,1)", "squeeze(x, 1) | x(1,3,1)",
                   "squeeze(x, (0, -1)) | x(1,3,1)"),
          example="'squeeze(x)' x='[[1, 2]]' --seed '[3, 4]' -> x = [[3, 4]]")
@@ -92,7 +101,9 @@ movement("transpose(x, *dims|axes: ints)", torch="permute(x, dims)", numpy="tran
          samples=("transpose(x, (2, 0, 1)) | x(2,3,4)", "x.transpose(1, 2, 0) | x(2,3,4)"),
          example="'transpose(x, (1, 0))' x='[[1, 2]]' --seed '[[3], [4]]' -> x = [[3, 4]]")
 composed("T(x)", aliases="t transpose", torch="",
-         ref="for i in range(x.ndim - 1):\n    x = movedim(x, -1, i)\nx", vjp={"x": "g.T"},
+         ref="""for i in range(x.ndim - 1):
+                    x = movedim(x, -1, i)
+                x""", vjp={"x": "g.T"},
          samples=("x.T | x(2,3)", "x.t() | x(3)", "x.T | x(2,3,4)", "transpose(x) | x(2,3)"),
          example="'x.T' x='[[1, 2]]' --seed '[[3], [4]]' -> x = [[3, 4]]")
 movement("mT(x)", aliases="adjoint matrix_transpose H mH", torch="transpose(x, -2, -1)",
@@ -109,8 +120,10 @@ movement("flip(x, *dims|dim|axis: axes)", torch="flip(x, dims)", numpy="flip(x, 
          samples=("flip(x, (0, 1)) | x(2,3)", "flip(x, 0) | x(4)", "x.flip(-1) | x(2,3)",
                   "flip(x, axis=0) | x(0,3)"),
          example="'flip(x, 0)' x='[1, 2, 3]' --seed '[1, 10, 100]' -> x = [100, 10, 1]")
-composed("flip(x)", torch="", ref="for i in range(x.ndim):\n    x = flip(x, i)\nx", vjp={"x": "flip(g)"},
-         note="NumPy's, along all dimensions", samples="flip(x) | x(2,3)",
+composed("flip(x)", torch="", vjp={"x": "flip(g)"}, note="NumPy's, along all dimensions",
+         ref="""for i in range(x.ndim):
+                    x = flip(x, i)
+                x""", samples="flip(x) | x(2,3)",
          example="'flip(x)' x='[[1, 2], [3, 4]]' --seed '[[1, 2], [3, 4]]' -> x = [[4, 3], [2, 1]]")
 movement("fliplr(x)", vjp={"x": "fliplr(g)"}, samples="fliplr(x) | x(2,3)",
          example="'fliplr(x)' x='[[1, 2]]' --seed '[[3, 4]]' -> x = [[4, 3]]")
@@ -128,11 +141,12 @@ movement("rot90(x, k: int = 1, dims|axes: axes = (0, 1))", torch="rot90(x, k, di
 
 # ---- copies ------------------------------------------------------------------------------------------------
 movement("expand(x, *shape: shape)", torch="Tensor.expand(x, shape)", numpy="kernels.expand(x, shape)",
-         size=_SIZE, vjp={"x": "g"},
+         jax="broadcast_to(x, y.shape)", size=_SIZE, vjp={"x": "g"},
          samples=("expand(x, (3, 4)) | x(3,1)", "x.expand(2, -1, 3) | x(4,1)", "x.expand(-1, 3) | x(2,1)",
                   "x.expand(2) | x()"),
          example="'x.expand(3, 2)' x='[1, 2]' --seed '[[1, 2], [3, 4], [5, 6]]' -> x = [9, 12]")
-movement("expand_as(x, other: constant)", torch="Tensor.expand_as", numpy="kernels.expand_as", vjp={"x": "g"},
+movement("expand_as(x, other: constant)", torch="Tensor.expand_as", numpy="kernels.expand_as",
+         jax="broadcast_to(x, y.shape)", vjp={"x": "g"},
          samples="expand_as(x, zeros(2, 3)) | x(2,1)",
          example="'expand_as(x, ones(2, 2))' x='[1, 2]' --seed '[[1, 2], [3, 4]]' -> x = [4, 6]")
 movement("broadcast_to(x, *shape|size: shape)", torch="broadcast_to(x, shape)",
@@ -159,12 +173,14 @@ movement("repeat_interleave(x, repeats: indices, dim: axis = None)", aliases="re
                   "repeat_interleave(x, [1, 0, 2], dim=-1) | x(2,3)"),
          example="'repeat_interleave(x, 2)' x='[1, 2]' --seed '[1, 2, 3, 4]' -> x = [3, 7]")
 several("meshgrid(*tensors, indexing: text = 'ij')", count="len(tensors)",
-        part="y = tensors[i]\n"
-             "for j in range(i):\n    y = unsqueeze(y, 0)\n"
-             "for j in range(len(tensors) - 1 - i):\n    y = unsqueeze(y, -1)\n"
-             "for j in range(len(tensors)):\n"
-             "    y = repeat_interleave(y, numel(tensors[j]), j) if j != i else y\n"
-             "transpose(y, 0, 1) if indexing == 'xy' else y",
+        part="""y = tensors[i]
+                for j in range(i):
+                    y = unsqueeze(y, 0)
+                for j in range(len(tensors) - 1 - i):
+                    y = unsqueeze(y, -1)
+                for j in range(len(tensors)):
+                    y = repeat_interleave(y, numel(tensors[j]), j) if j != i else y
+                transpose(y, 0, 1) if indexing == 'xy' else y""",
         samples=("meshgrid(a, b)[0] | a(2) b(3)", "meshgrid(a, b, indexing='xy')[1] | a(2) b(3)"),
         example="'meshgrid(x, ones(2))[0]' x='[1, 2]' --seed '[[1, 2], [3, 4]]' -> x = [3, 7]")
 
@@ -204,7 +220,10 @@ several("split(x, size|split_size|split_size_or_sections: int, dim: axis = 0)",
         example="'split(x, 2)[0]' x='[1, 2, 3]' --seed '[4, 5]' -> x = [4, 5, 0]")
 several("split(x, sizes|split_size_or_sections: ints, dim: axis = 0)", aliases="split_with_sizes",
         count="len(sizes)",
-        part="start = 0\nfor j in range(i):\n    start += sizes[j]\nnarrow(x, dim, start, sizes[i])",
+        part="""start = 0
+                for j in range(i):
+                    start += sizes[j]
+                narrow(x, dim, start, sizes[i])""",
         samples=("split(x, [1, 4])[1] | x(5,3)", "split(x, [1, 2], dim=1)[0] | x(2,3)"),
         example="'split(x, [1, 2])[1]' x='[1, 2, 3]' --seed '[4, 5]' -> x = [0, 4, 5]")
 several("chunk(x, chunks: int, dim: axis = 0)",
@@ -214,8 +233,10 @@ several("chunk(x, chunks: int, dim: axis = 0)",
         example="'chunk(x, 2)[0]' x='[1, 2, 3]' --seed '[4, 5]' -> x = [4, 5, 0]")
 several("tensor_split(x, sections|indices_or_sections: int, dim: axis = 0)", aliases="array_split",
         count="sections",
-        part="n = x.shape[dim]; size = n // sections; more = n % sections\n"
-             "narrow(x, dim, i * size + min(i, more), size + (1 if i < more else 0))",
+        part="""n = x.shape[dim]
+                size = n // sections
+                more = n % sections
+                narrow(x, dim, i * size + min(i, more), size + (1 if i < more else 0))""",
         samples=("tensor_split(x, 3)[0] | x(7)", "tensor_split(x, 3)[2] | x(7)"),
         example="'tensor_split(x, 2)[1]' x='[1, 2, 3]' --seed '[4]' -> x = [0, 0, 4]")
 several("unbind(x, dim: axis = 0)", count="x.shape[dim]", part="select(x, dim, i)",
@@ -264,8 +285,8 @@ movement("gather(x, dim: axis, index: indices)", torch="gather(x, dim, index)",
          vjp={"x": "accumulate(g, gather(positions(x), dim, index), x)"},
          samples=("gather(x, 1, [[0, 0], [1, 2]]) | x(2,3)", "gather(x, 0, [[0, 1, 0]]) | x(2,3)",
                   "x.gather(0, [2, 2]) | x(3)"),
-         example="'gather(x, 1, [[0, 0], [1, 0]])' x='[[1, 2], [3, 4]]' --seed '[[1, 2], [3, 4]]' -> x = "
-                 "[[3, 0], [4, 3]]")
+         example="'gather(x, 1, [[0, 0], [1, 0]])' x='[[1, 2], [3, 4]]' --seed '[[1, 2], [3, 4]]' "
+                 "-> x = [[3, 0], [4, 3]]")
 movement("take_along_dim(x, indices: indices, dim: axis = None)", aliases="take_along_axis",
          torch="take_along_dim(x, indices, dim=dim)", numpy="take_along_axis(x, indices, axis=dim)",
          vjp={"x": "accumulate(g, take_along_dim(positions(x), indices, dim), x)"},
@@ -292,8 +313,8 @@ array("scatter_add(x, dim: axis, index: indices, src)", torch="scatter_add(x, di
       vjp={"x": "g", "src": "gather(g, dim, index)"},
       samples=("scatter_add(x, 1, [[0, 0], [2, 1]], s) | x(2,3) s(2,2)",
                "scatter_add(x, 0, [2, 2], s) | x(3) s(2)"),
-      example="'scatter_add(x, 0, [1, 1], s)' x='[1, 2]' s='[5, 6]' --seed '[3, 4]' -> x = [3, 4]; s = [4, "
-              "4]")
+      example="'scatter_add(x, 0, [1, 1], s)' x='[1, 2]' s='[5, 6]' --seed '[3, 4]' -> x = [3, 4]; "
+              "s = [4, 4]")
 array("index_add(x, dim: axis, index: indices, source, alpha: number = 1)",
       torch="index_add(x, dim, index, source, alpha=alpha)",
       numpy="kernels.index_add(x, dim, index, source, alpha)", complex="numpy",
@@ -317,14 +338,22 @@ array("pad(x, pad|pad_width: ints, mode: text = 'constant', value: number = 0)",
       samples=("pad(x, (1, 2)) | x(3)", "pad(x, (1, 0, 0, 2), value=3) | x(2,3)", "pad(x, (-1, 1)) | x(3)",
                "pad(x, (2, 1), mode='reflect') | x(2,4)", "pad(x, (2, 1), mode='replicate') | x(2,4)",
                "pad(x, (2, 1, 1, 1), mode='circular') | x(1,2,4)"),
-      size="n = 1\nfor i in range(x.ndim):\n    m = x.shape[x.ndim - 1 - i]\n"
-           "    m = m + pad[2 * i] + pad[2 * i + 1] if 2 * i + 1 < len(pad) else m\n    n = n * max(m, 1)\nn",
+      size="""n = 1
+              for i in range(x.ndim):
+                  m = x.shape[x.ndim - 1 - i]
+                  m = m + pad[2 * i] + pad[2 * i + 1] if 2 * i + 1 < len(pad) else m
+                  n = n * max(m, 1)
+              n""",
       example="'pad(x, (1, 1))' x='[1, 2]' --seed '[1, 2, 3, 4]' -> x = [2, 3]")
 composed("diff(x, n: int = 1, dim: axis = -1)", torch="diff",
-         vjp={"x": "for i in range(n):\n    z = 0 * narrow(x, dim, 0, 1)\n"
-                   "    g = cat([z, g], dim) - cat([g, z], dim)\ng"},
-         ref="for i in range(n):\n    m = x.shape[dim] - 1\n"
-             "    x = narrow(x, dim, 1, m) - narrow(x, dim, 0, m)\nx",
+         vjp={"x": """for i in range(n):
+                          z = 0 * narrow(x, dim, 0, 1)
+                          g = cat([z, g], dim) - cat([g, z], dim)
+                      g"""},
+         ref="""for i in range(n):
+                    m = x.shape[dim] - 1
+                    x = narrow(x, dim, 1, m) - narrow(x, dim, 0, m)
+                x""",
          samples=("diff(x) | x(4)", "diff(x, dim=0) | x(3,2)", "diff(x, 2) | x(2,4)"),
          example="'diff(x)' x='[1, 2, 4]' --seed '[1, 10]' -> x = [-1, -9, 10]")
 
@@ -365,10 +394,10 @@ array("kthvalue_indices(x, k: int, dim: axis, keepdim: flag)", torch="kthvalue(x
       complex="constant", numpy="kernels.kthvalue_indices(x, k, dim, keepdim)", hidden=True)
 composed("kthvalue_values(x, k: int, dim: axis, keepdim: flag)", torch="kthvalue(x, k, dim, keepdim).values",
          hidden=True,
-         ref="y = take_along_dim(x, kthvalue_indices(x, k, dim, True), dim)\n"
-             "y if keepdim else squeeze(y, dim)",
-         vjp={"x": "p = take_along_dim(positions(x), kthvalue_indices(x, k, dim, True), dim)\n"
-                   "accumulate(reshape(g, p.shape), p, x)"})
+         ref="""y = take_along_dim(x, kthvalue_indices(x, k, dim, True), dim)
+                y if keepdim else squeeze(y, dim)""",
+         vjp={"x": """p = take_along_dim(positions(x), kthvalue_indices(x, k, dim, True), dim)
+                      accumulate(reshape(g, p.shape), p, x)"""})
 several("kthvalue(x, k: int, dim: axis = -1, keepdim: flag = False)", kinks=_TIES,
         fields={"values": "kthvalue_values(x, k, dim, keepdim)",
                 "indices": "kthvalue_indices(x, k, dim, keepdim)"},
@@ -384,18 +413,27 @@ movement("clone(x)", aliases="copy contiguous conj real", torch="clone", numpy="
          samples="clone(x) | x(2,3)", example="'clone(x)' x=3 -> x = 1")
 for _name, _aliases in [("double", "float64"), ("float", "float32"), ("half", "float16")]:
     elementwise(f"{_name}(x)", aliases=_aliases, torch=f"Tensor.{_name}", numpy="kernels.as_float",
-                numexpr="(x)", complex="numexpr",
+                jax="float64", numexpr="(x)", complex="numexpr",
                 note=f"torch rounds to {_aliases}; the reference stays in float64", vjp={"x": "g"},
                 samples="double(x) | x(2,3)" if _name == "double" else f"{_name}(x > 0) | x(2,3)",
                 example=f"'{_name}(x)' x=3 -> x = 1")
-array("long(x)", aliases="int64", torch="Tensor.long", numpy="kernels.as_int", complex="constant",
-      kinks="x == trunc(x)", note="whole numbers: a constant", samples="long(x) | x(2,3)",
-      example="'x * long(x)' x=2.5 -> x = 2")
-array("bool(x)", torch="Tensor.bool", numpy="kernels.as_bool", complex="constant", kinks="x == 0",
-      note="a mask: a constant", samples="bool(x) | x(2,3)", example="'x * bool(x)' x=2.5 -> x = 1")
+array("long(x)", aliases="int64", torch="Tensor.long", numpy="kernels.as_int", jax="int64",
+      complex="constant", kinks="x == trunc(x)", note="whole numbers: a constant",
+      samples="long(x) | x(2,3)", example="'x * long(x)' x=2.5 -> x = 2")
+array("bool(x)", torch="Tensor.bool", numpy="kernels.as_bool", jax="bool_", complex="constant",
+      kinks="x == 0", note="a mask: a constant",
+      samples="bool(x) | x(2,3)", example="'x * bool(x)' x=2.5 -> x = 1")
 composed("to(x, dtype: dtype)", aliases="astype type", torch="", vjp={"x": "g"},
          samples="to(x, 'float64') | x(2,3)",
-         ref="if dtype == 'float64':\n    x = double(x)\nelif dtype == 'float32':\n    x = float(x)\n"
-             "elif dtype == 'float16':\n    x = half(x)\nelif dtype == 'bool':\n    x = bool(x)\nelse:\n"
-             "    x = long(x)\nx",
+         ref="""if dtype == 'float64':
+                    x = double(x)
+                elif dtype == 'float32':
+                    x = float(x)
+                elif dtype == 'float16':
+                    x = half(x)
+                elif dtype == 'bool':
+                    x = bool(x)
+                else:
+                    x = long(x)
+                x""",
          example="'x.to(torch.float64)' x=3 -> x = 1")

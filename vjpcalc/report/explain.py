@@ -21,7 +21,7 @@ from vjpcalc.explain.walk import (
 )
 from vjpcalc.job.graph import kind_of, torch_nodes
 from vjpcalc.language.code import code
-from vjpcalc.language.interpret import row_program
+from vjpcalc.language.interpret import parsed
 from vjpcalc.language.naming import is_called
 from vjpcalc.language.source import width as columns
 from vjpcalc.language.trace import Applied, Input, Node
@@ -298,7 +298,7 @@ class _Show:
         assert handed.rule is not None
         values = {"g": step.cotangent, "y": step.node.value}
         values |= {key: _value(argument) for key, argument in step.node.arguments.items()}
-        program = row_program(handed.rule)
+        program = parsed(handed.rule)
         pieces = code(program, lambda name: f"{EDGE}{name}{EDGE}").split(EDGE)  # text, name, text, …, text
         if handed.rule == "g" and not handed.summed and not handed.repeated:
             return None

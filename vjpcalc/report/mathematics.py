@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vjpcalc.language import code, syntax
 from vjpcalc.language.interpret import row_program
+from vjpcalc.operators.row import Operator
 
 BAR = "\u0304"  # combining macron
 SUPERSCRIPTS = str.maketrans("0123456789-+nx", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿˣ")
@@ -24,9 +25,9 @@ SUPERSCRIPT = PRECEDENCE["number"]  # and a root
 ATOM = code.ATOM
 
 
-def mathematics(text: str) -> str:
-    """The text of a row (statements separated by ``;``) in mathematical notation."""
-    return "; ".join(_statement(statement) for statement in row_program(text).statements)
+def mathematics(row: Operator, text: str) -> str:
+    """A text of a row in mathematical notation, its statements on one line."""
+    return "; ".join(_statement(statement) for statement in row_program(row, text).statements)
 
 
 def cotangent(parameter: str) -> str:

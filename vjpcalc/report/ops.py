@@ -54,6 +54,8 @@ def row_report(row: Operator) -> list[Block]:
         say("formula", row.formula)
     if row.fields:
         say("returns", *(f".{name} = {text}" for name, text in row.fields.items()))
+    if row.part:
+        say("returns", f"{row.count} tensors; tensor i is", *row.part.split("\n"))
     for parameter in row.tensors:
         rule = row.vjp.get(parameter.name)
         if rule is None:
@@ -63,21 +65,24 @@ def row_report(row: Operator) -> list[Block]:
         else:
             say(
                 "rule",
-                Text(f"{cotangent(parameter.name)} = {mathematics(rule)}", "title"),
-                Text(f"g ↦ {rule}", "dim"),
+                Text(f"{cotangent(parameter.name)} = {mathematics(row, rule)}", "title"),
+                *(Text(text, "dim") for text in f"g ↦ {rule}".replace("\n", "\n    ").split("\n")),
             )
-    if not row.vjp and not row.fields:
+    if not row.vjp and row.kind != "several":
         say("rule", "none: the result is a constant")
     if row.kinks:
         say(
             "kinks",
-            f"where {mathematics(row.kinks)}"
+            f"where {mathematics(row, row.kinks)}"
             + (f"; torch's choice: {row.convention}" if row.convention else ""),
         )
     if row.note:
         say("note", row.note)
     say("torch", row.torch)
-    say("reference", row.ref or f"numpy: {row.numpy}", *([f"numexpr: {row.numexpr}"] if row.numexpr else []))
+    if row.ref:
+        say("reference", *row.ref.split("\n"))
+    elif row.numpy:
+        say("reference", f"numpy: {row.numpy}", *([f"numexpr: {row.numexpr}"] if row.numexpr else []))
     if row.source:
         say("source", row.source)
     if row.example:
