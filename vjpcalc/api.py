@@ -12,7 +12,7 @@ from vjpcalc.jacobians import matrices
 from vjpcalc.job.autograd import compute, forward
 from vjpcalc.job.job import Use, make_job
 from vjpcalc.job.result import VJP
-from vjpcalc.language.syntax import Program
+from vjpcalc.language.tree import Program
 from vjpcalc.limits import DEFAULT_LIMIT, Limits
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a rule to run)
 
 from vjpcalc.engines.reference import ReferenceEngine
-from vjpcalc.language.interpret import evaluate, row_program
+from vjpcalc.language.interpret import evaluate
+from vjpcalc.language.scope import row_program
 from vjpcalc.operators.row import Operator
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from vjpcalc.diagnostics import Span
 from vjpcalc.language.code import code
-from vjpcalc.language.interpret import parsed
-from vjpcalc.language.syntax import (
+from vjpcalc.language.scope import parsed
+from vjpcalc.language.tree import (
     Apply,
     Assign,
     Choice,

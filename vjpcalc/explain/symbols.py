@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vjpcalc.language.code import code
-from vjpcalc.language.interpret import parsed
-from vjpcalc.language.syntax import Apply, Evaluate, Name
+from vjpcalc.language.scope import parsed
 from vjpcalc.language.trace import Applied, Node, nodes_in
+from vjpcalc.language.tree import Apply, Evaluate, Name
 from vjpcalc.operators.registry import table
 
 # What the rules of rows that move elements say, in words.

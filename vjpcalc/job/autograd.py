@@ -12,7 +12,7 @@ from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import VJP, Forward
 from vjpcalc.job.seeds import match_seeds
-from vjpcalc.language.interpret import fault_of
+from vjpcalc.language.scope import fault_of
 from vjpcalc.language.trace import ancestors
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import dtype_of

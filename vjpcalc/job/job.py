@@ -14,8 +14,9 @@ from vjpcalc.diagnostics import Diagnostic, unknown
 from vjpcalc.job.use import operator
 from vjpcalc.language.engine import Engine
 from vjpcalc.language.interpret import run
-from vjpcalc.language.syntax import Program, parse
+from vjpcalc.language.syntax import parse
 from vjpcalc.language.trace import Trace
+from vjpcalc.language.tree import Program
 from vjpcalc.limits import Limits
 from vjpcalc.operators.row import Operator
 from vjpcalc.tensors.arrays import as_tensor

@@ -21,8 +21,8 @@ from vjpcalc.explain.walk import (
 )
 from vjpcalc.job.graph import kind_of, torch_nodes
 from vjpcalc.language.code import code
-from vjpcalc.language.interpret import parsed
 from vjpcalc.language.naming import is_called
+from vjpcalc.language.scope import parsed
 from vjpcalc.language.source import width as columns
 from vjpcalc.language.trace import Applied, Input, Node
 from vjpcalc.report import numbers

@@ -5,8 +5,8 @@ g is the cotangent of the output, so it is written ȳ; a parameter x's cotangent
 
 from __future__ import annotations
 
-from vjpcalc.language import code, syntax
-from vjpcalc.language.interpret import row_program
+from vjpcalc.language import code, tree
+from vjpcalc.language.scope import row_program
 from vjpcalc.operators.row import Operator
 
 BAR = "\u0304"  # combining macron
@@ -35,46 +35,46 @@ def cotangent(parameter: str) -> str:
     return f"{parameter}{BAR}" if len(parameter) == 1 else f"{parameter[0]}{BAR}{parameter[1:]}"
 
 
-def _statement(statement: syntax.Statement) -> str:
-    if isinstance(statement, syntax.Evaluate):
+def _statement(statement: tree.Statement) -> str:
+    if isinstance(statement, tree.Evaluate):
         return _print(statement.value)[0]
-    if isinstance(statement, syntax.Assign):
+    if isinstance(statement, tree.Assign):
         return f"{', '.join(statement.names)} = {_print(statement.value)[0]}"
     return "…"
 
 
-def _print(expression: syntax.Expression) -> tuple[str, int]:
+def _print(expression: tree.Expression) -> tuple[str, int]:
     """The notation of an expression, and how tightly it binds."""
     match expression:
-        case syntax.Literal(value):
+        case tree.Literal(value):
             text = "∞" if value == float("inf") else str(value)
             return text.replace("-", "−"), PRECEDENCE["prefix"] if text.startswith("-") else ATOM
-        case syntax.Name(name):
+        case tree.Name(name):
             return NAMES.get(name, name), ATOM
-        case syntax.Items(items, is_list):
+        case tree.Items(items, is_list):
             inner = ", ".join(_print(item)[0] for item in items)
             return (f"[{inner}]" if is_list else f"({inner})"), ATOM
-        case syntax.Slice(start, stop, step):
+        case tree.Slice(start, stop, step):
             parts = ["" if part is None else _print(part)[0] for part in (start, stop)]
             return ":".join(parts) + (f":{_print(step)[0]}" if step is not None else ""), ATOM
-        case syntax.Member(base, name):
+        case tree.Member(base, name):
             inner = _bracket(base, ATOM)
             return (f"{inner}ᵀ" if name in ("T", "mT") else f"{inner}.{name}"), ATOM
-        case syntax.Choice(condition, yes, no):
+        case tree.Choice(condition, yes, no):
             return f"{_print(yes)[0]} if {_print(condition)[0]} else {_print(no)[0]}", PRECEDENCE["if"]
-        case syntax.Logical(sign, items):
+        case tree.Logical(sign, items):
             return f" {sign} ".join(_bracket(item, PRECEDENCE[sign] + 1) for item in items), PRECEDENCE[sign]
-        case syntax.Apply():
+        case tree.Apply():
             return _apply(expression)
     raise AssertionError(expression)
 
 
-def _bracket(expression: syntax.Expression, place: int) -> str:
+def _bracket(expression: tree.Expression, place: int) -> str:
     text, level = _print(expression)
     return f"({text})" if level < place else text
 
 
-def _apply(call: syntax.Apply) -> tuple[str, int]:
+def _apply(call: tree.Apply) -> tuple[str, int]:
     name, arguments = call.function, call.arguments
     if name == "getitem":
         return f"{_bracket(arguments[0], ATOM)}[{_print(arguments[1])[0].strip('()')}]", ATOM

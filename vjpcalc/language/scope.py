@@ -1,0 +1,325 @@
+"""A scope of a run: the names in it, and how an operator is applied to their values.
+
+Python numbers stay Python numbers until they meet a tensor; tensors live in Nodes, and every operator that is
+applied is written down in the Trace. A composed operator is the program that its row holds: that runs in a
+scope of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from vjpcalc.diagnostics import Diagnostic, Source, Span, raised, reason, unknown
+from vjpcalc.language import syntax, tree
+from vjpcalc.language.host import HOST
+from vjpcalc.language.trace import (
+    Applied,
+    Decision,
+    Fields,
+    Input,
+    Kink,
+    Node,
+    Trace,
+    nodes_in,
+    with_values,
+)
+from vjpcalc.language.values import broadcast, is_number, list_shape, spoken
+from vjpcalc.limits import Limits
+from vjpcalc.operators import registry
+from vjpcalc.operators.row import TENSOR_KINDS, Operator, Parameter, RowError, numel
+from vjpcalc.operators.signature import bind
+
+if TYPE_CHECKING:
+    from vjpcalc.language.engine import Engine
+
+
+@functools.cache
+def parsed(text: str) -> tree.Program:
+    """A text of the table as a Program."""
+    return syntax.parse(text, "operator table")
+
+
+def row_program(row: Operator, text: str) -> tree.Program:
+    """A text of a row as a Program. Raises RowError: that it does not parse is no fault of the user's."""
+    try:
+        return parsed(text)
+    except Diagnostic as diagnostic:
+        raise RowError(row, f"{diagnostic.message}: {text}") from None
+
+
+@dataclass(eq=False)
+class Scope(ABC):
+    """``use`` are a user's own operators by name; ``iterations`` says which turn of each loop runs.
+
+    A ``hidden`` scope runs a text of the table: hidden rows are within reach, kinks are noted above, and its
+    nodes belong to the ``call_site`` of its row.
+    """
+
+    engine: Engine
+    trace: Trace
+    source: Source
+    limits: Limits
+    use: Mapping[str, Operator]
+    hidden: bool = False
+    call_site: tuple[Span | None, tuple[int, ...]] | None = None
+    names: dict[str, Any] = field(default_factory=dict)
+    iterations: list[int] = field(default_factory=list)
+    steps: int = 0
+
+    @abstractmethod
+    def run(self, statements: Sequence[tree.Statement]) -> Any:
+        """Run statements; the value of the last one where that is an expression or an assignment."""
+
+    # -- nodes
+
+    def input(self, value: Any, span: Span | None = None, name: str | None = None) -> Input:
+        """A new node for an array that no operator of the program made."""
+        span, iterations = self.call_site or (span, tuple(self.iterations))
+        node = Input(index=len(self.trace.nodes), value=value, span=span, iterations=iterations, name=name)
+        self.trace.nodes.append(node)
+        return node
+
+    def applied(
+        self, operator: Operator, arguments: Mapping[str, Any], value: Any, span: Span | None
+    ) -> Applied:
+        """A new node for what an operator made of its arguments."""
+        span, iterations = self.call_site or (span, tuple(self.iterations))
+        node = Applied(
+            index=len(self.trace.nodes), value=value, span=span, iterations=iterations,
+            operator=operator, arguments=arguments,
+        )  # fmt: skip
+        self.trace.nodes.append(node)
+        return node
+
+    def wrap(self, value: Any) -> Any:
+        if isinstance(value, tuple | list):
+            return type(value)(self.wrap(item) for item in value)
+        is_array = hasattr(value, "shape") and not isinstance(value, Node)
+        return self.input(value) if is_array else value
+
+    def tensor(self, value: Any, span: Span | None, whole: bool = False) -> Node:
+        """A number, or a nested list of numbers and tensors, as a Node."""
+        if isinstance(value, Node):
+            return value
+        if isinstance(value, Fields):
+            names = list(value.items)
+            raise Diagnostic(
+                "type", f"this is {value!r} that {value.operator} returns, not a tensor",
+                span=span, hint=f"take one part: .{names[0]} or [0]",
+            )  # fmt: skip
+        if isinstance(value, list | tuple):
+            if any(True for _ in nodes_in(value)):
+                return self.call(
+                    "stack", [tuple(self.tensor(item, span, whole) for item in value), 0], {}, span
+                )
+            shape = list_shape(value, span)
+            if numel(shape) > self.limits.max_elements:
+                raise self.too_large("this list", shape)
+        elif not is_number(value):
+            what = "a text" if isinstance(value, str) else repr(value)
+            raise Diagnostic("type", f"a tensor is needed here, not {what}", span=span)
+        if isinstance(value, int) and value.bit_length() > 63:
+            value = float(value)
+        return self.input(self.engine.constant(value, whole=whole), span)
+
+    def step(self, span: Span) -> None:
+        self.steps += 1
+        if self.steps > self.limits.max_steps:
+            raise Diagnostic(
+                "limit",
+                f"the program did not end within {self.limits.max_steps:,} steps",
+                span=span,
+                source=self.source,
+                hint="does its loop end? --max-steps N allows more",
+            )
+
+    def decide(self, node: Node, span: Span) -> Any:
+        """Read the one number in a tensor: from here on the program depends on it as on a constant."""
+        value = self.engine.item(node.value)
+        taken = bool(value) if self.engine.is_mask(node.value) else value
+        self.trace.decisions.append(Decision(node, taken, span))
+        return taken
+
+    # -- operators
+
+    def call(
+        self,
+        name: str,
+        positional: Sequence[Any],
+        keywords: Mapping[str, Any],
+        span: Span | None,
+        expression: tree.Apply | None = None,
+        what: str = "function",
+    ) -> Any:
+        """Apply the operator of that name: a Node, or Fields."""
+        if name in self.use:
+            operator = self.use[name]
+            arguments = bind(operator, positional, keywords)
+        elif registry.lookup(name) or ((self.hidden or expression is None) and name in registry.REGISTRY):
+            operator, arguments = registry.resolve(name, positional, keywords)
+        else:
+            raise self.unknown(name, expression, what)
+        arguments = {p.name: self.argument(operator, p, arguments[p.name], span) for p in operator.parameters}
+        for condition, message in operator.requires.items():
+            if self.aside(operator, condition, arguments) is not True:
+                raise Diagnostic("value", f"{operator.name}: {message}")
+        self.check_size(operator, arguments, span)
+        if operator.kinks and self.engine.expands and not self.hidden:
+            self.note_kinks(operator, arguments, span)
+        if operator.kind == "several":
+            return self.parts(operator, arguments, span)
+        if operator.ref and (self.engine.expands or not operator.torch):
+            return self.expand(operator, arguments, span)
+        return self.applied(operator, arguments, self.compute(operator, arguments, expression), span)
+
+    def unknown(self, name: str, expression: tree.Apply | None, what: str) -> Diagnostic:
+        place = expression.name_span if expression else None
+        if name in self.names:
+            return Diagnostic(
+                "name",
+                f"'{name}' is a value, not an operator",
+                span=place,
+                hint=f"a product is written {name} * (…)",
+            )
+        if name.endswith("_") and registry.lookup(name.rstrip("_")):
+            return Diagnostic(
+                "name",
+                f"'{name}' works in place, which is not part of the language",
+                span=place,
+                hint=f"use {name.rstrip('_')}",
+            )
+        known = [*self.use, *(n for n in registry.REGISTRY if registry.lookup(n)), *HOST]
+        hint = "'vjpcalc ops' lists them all"
+        return unknown("name", f"unknown {what} '{name}'", name, known, hint, place)
+
+    def argument(self, operator: Operator, parameter: Parameter, value: Any, span: Span | None) -> Any:
+        """A bound argument as the engine takes it: tensors as Nodes, numbers beside tensors as numbers."""
+        if parameter.kind == "tensors" or (parameter.variadic and parameter.kind in TENSOR_KINDS):
+            return tuple(self.tensor(item, span) for item in value)
+        if parameter.kind not in TENSOR_KINDS or value is None:
+            return value
+        if is_number(value) and operator.infix and operator.infix != "@":
+            return value
+        return self.tensor(value, span, whole=parameter.kind in ("indices", "target"))
+
+    def compute(self, operator: Operator, arguments: Mapping[str, Any], expression: tree.Apply | None) -> Any:
+        values = {key: with_values(value, lambda node: node.value) for key, value in arguments.items()}
+        if operator.infix and all(map(is_number, values.values())):
+            first = operator.parameters[0].name
+            values[first] = self.engine.constant(values[first])
+        try:
+            return self.engine.apply(operator, values)
+        except Diagnostic:
+            raise
+        except MemoryError:
+            raise Diagnostic("limit", f"{operator.name}: not enough memory for the result") from None
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+            ArithmeticError,
+            NotImplementedError,
+        ) as error:
+            raise _engine_error(operator, arguments, error, expression) from error
+        except (Exception, SystemExit) as error:
+            if operator.function is None:
+                raise
+            raise _engine_error(operator, arguments, error, expression) from error
+
+    def expand(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Node:
+        return self.tensor(self.run_text(operator, operator.ref, arguments, span), span)
+
+    def parts(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Any:
+        """The results of a row that has several: Fields, or a tuple where their number depends on the
+        arguments.
+        """
+        if operator.fields:
+            fields = operator.fields.items()
+            items = {name: self.run_text(operator, text, arguments, span) for name, text in fields}
+            return Fields(operator.name, items)
+        number = self.run_text(operator, operator.count, arguments)
+        part = operator.part
+        return tuple(self.run_text(operator, part, {**arguments, "i": i}, span) for i in range(number))
+
+    def run_text(
+        self, operator: Operator, text: str, arguments: Mapping[str, Any], span: Span | None = None
+    ) -> Any:
+        """The value of a text of a row that is called with these arguments at ``span``.
+
+        The text is no concern of the user's, so what goes wrong in it is told of the call.
+        """
+        program = row_program(operator, text)
+        site = self.call_site or (span, tuple(self.iterations))
+        scope = type(self)(
+            self.engine, self.trace, program.source, self.limits, {}, True, site, dict(arguments)
+        )
+        try:
+            return scope.run(program.statements)
+        except Diagnostic as diagnostic:
+            raise Diagnostic(
+                diagnostic.kind, f"{operator.name}: {diagnostic.message}", hint=diagnostic.hint
+            ) from None
+
+    def note_kinks(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> None:
+        mask = self.aside(operator, operator.kinks, arguments)
+        if isinstance(mask, Node) and mask.value.any():
+            self.trace.kinks.append(
+                Kink(operator, mask.value, tuple(nodes_in(tuple(arguments.values()))), span)
+            )
+
+    def aside(self, operator: Operator, text: str, arguments: Mapping[str, Any]) -> Any:
+        """The value of a row's text that is no part of the program: it leaves nothing behind in the trace."""
+        nodes, decisions = len(self.trace.nodes), len(self.trace.decisions)
+        try:
+            return self.run_text(operator, text, arguments)
+        finally:
+            del self.trace.nodes[nodes:], self.trace.decisions[decisions:]
+
+    def check_size(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> None:
+        self.step(span or Span(0, 0))
+        elements, shape = 0, None
+        if operator.size:
+            size = self.aside(operator, operator.size, arguments)
+            elements, shape = (numel(size), size) if isinstance(size, tuple) else (size, None)
+        elif operator.kind == "elementwise" or (operator.kind == "composed" and not operator.options):
+            shapes = [node.shape for node in nodes_in(tuple(arguments.values()))]
+            if len(shapes) > 1:
+                shape = broadcast(shapes, operator)
+                elements = numel(shape)
+        if elements > self.limits.max_elements:
+            raise self.too_large(operator.name, shape or (elements,))
+
+    def too_large(self, what: str, shape: Sequence[int]) -> Diagnostic:
+        return Diagnostic(
+            "limit",
+            f"{what}: a tensor of {numel(shape):,} elements; the limit is {self.limits.max_elements:,}",
+            hint="--max-elements N allows more",
+        )
+
+
+def _engine_error(
+    operator: Operator, arguments: Mapping[str, Any], error: BaseException, expression: tree.Apply | None
+) -> Diagnostic:
+    if operator.function is not None:
+        return fault_of(operator.name, error)
+    shapes = [str(node.shape) for node in nodes_in(tuple(arguments.values()))]
+    said = " and ".join(shapes)
+    why = reason(error)
+    if not shapes:
+        return Diagnostic("value", f"{spoken(operator)} cannot be made of these arguments", hint=why)
+    if re.search(r"\bLong\b|\blong\b|IntTensor|integer", why):
+        hint = f"indices and classes need a dtype of whole numbers, t:int64='[0, 2]' (torch: {why})"
+        return Diagnostic("type", f"{spoken(operator)} takes whole numbers here", hint=hint)
+    tensor = "the shape" if len(shapes) == 1 else "the shapes"
+    return Diagnostic("shape", f"{spoken(operator)} does not fit {tensor} {said}", hint=why)
+
+
+def fault_of(name: str, error: BaseException) -> Diagnostic:
+    """What went wrong in a function of the user's own."""
+    return Diagnostic("value", f"'{name}' raised {raised(error)}")
