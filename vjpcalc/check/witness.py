@@ -73,12 +73,17 @@ def witness(
     progress: Callable[[int, int], None] | None = None,
 ) -> Witness:
     """The witness of a leaf by a method of the check, ``trace`` being the reference engine's."""
-    shape = tuple(run.leaves[leaf].shape)
     if method == "forward":
-        return Witness(forward_jacobian(run, leaf, progress), "forward", shape, None)
-    replay = Replay(trace, leaf)
+        return Witness(forward_jacobian(run, leaf, progress), method, tuple(run.leaves[leaf].shape), None)
+    return replayed(Replay(trace, leaf), method, limit, progress)
+
+
+def replayed(
+    replay: Replay, method: str, limit: int, progress: Callable[[int, int], None] | None = None
+) -> Witness:
+    """The witness of a replay's leaf: explicit, or a probe; ``auto`` is explicit as far as ``limit`` goes."""
     if method == "explicit" or (method == "auto" and explicit_cost(replay) <= limit):
-        return Witness(jacobian(replay, progress), "explicit", shape, replay)
+        return Witness(jacobian(replay, progress), "explicit", replay.leaf.shape, replay)
     return _probe(replay)
 
 

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a step to judge)
 import torch  # noqa: TID253
 
-from vjpcalc.check.derivative import directional, relative_scale
-from vjpcalc.check.jacobian import explicit_cost, jacobian
 from vjpcalc.check.kinks import kinked
 from vjpcalc.check.noise import SPREAD_FACTOR, smallest, spread
 from vjpcalc.check.replay import Replay
+from vjpcalc.check.witness import replayed
 from vjpcalc.diagnostics import Source, element_name
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
@@ -28,7 +27,6 @@ from vjpcalc.limits import Limits
 from vjpcalc.tensors.dtypes import as_float64
 
 ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
-DIRECTIONS = 4  # along which a node without a rule is compared where its Jacobian would cost too much
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +47,20 @@ def by_rule(
     accuracy: float,
 ) -> Judgement:
     """torch's cotangent against what the rule gives; ``noisy`` runs that with every number in it moved."""
+    if handed.shape != expected.shape:
+        reason = f": torch hands on the shape {handed.shape}, the rule says {expected.shape}"
+        return Judgement(expected, FAILED, float("inf"), reason)
+    error = _error(handed, expected)
     with np.errstate(all="ignore"):
-        error = np.where(_same(handed, expected), 0.0, np.abs(handed - expected))
         relative = ROUNDINGS * torch.finfo(dtype).eps + accuracy
         tolerance = relative * np.maximum(np.abs(handed), np.abs(expected)) + smallest(dtype)
         if not np.all(error <= tolerance):
             tolerance = tolerance + SPREAD_FACTOR * spread(noisy)
-    return _judged(handed, expected, error, tolerance, "the rule says")
+
+    def place(k: int) -> str:
+        return element_name("", tuple(map(int, np.unravel_index(k, handed.shape))))
+
+    return Judgement(expected, *_verdict(handed, expected, error, tolerance, "the rule says", place))
 
 
 def moved(value: Any, eps: float, noise: Noise) -> Any:
@@ -74,68 +79,54 @@ def by_differences(
     alone: Trace, leaf: str, handed: np.ndarray, g: np.ndarray, dtype: torch.dtype, limit: int
 ) -> Judgement:
     """torch's cotangent against Jᵀ·g of one node, ``alone``, whose forward is differentiated numerically."""
-    eps = torch.finfo(dtype).eps
     (output,) = alone.outputs.values()
     if output.shape != g.shape:
         return Judgement(handed, INCONCLUSIVE, 0.0, f": its forward alone gives the shape {output.shape}")
-    replay = Replay(alone, leaf)
-    v = g.ravel()
+    witness, v, flat = replayed(Replay(alone, leaf), "auto", limit), g.ravel(), handed.ravel()
+    J = witness.jacobian  # noqa: N806 (it is the field's name for it)
+    own, expected = witness.projected(flat), J.transposed(v)
+    error = _error(own, expected)
     with np.errstate(all="ignore"):
-        if explicit_cost(replay) <= limit:
-            J = jacobian(replay)  # noqa: N806 (it is the field's name for it)
-            expected, size, doubt = (
-                part.reshape(handed.shape)
-                for part in (
-                    J.transposed(v),
-                    J.transposed(np.abs(v), np.abs(J.entries)),
-                    J.transposed(np.abs(v), J.errors),
-                )
-            )
-            error = np.where(_same(handed, expected), 0.0, np.abs(handed - expected))
-            tolerance = ROUNDINGS * eps * np.maximum(size, np.abs(handed)) + doubt + smallest(dtype)
-            judgement = _judged(handed, expected, error, tolerance, "its forward's derivative is")
-            if judgement.status == FAILED and kinked(J, v).any():
-                reason = ": the forward has a kink here"
-                return Judgement(expected, INCONCLUSIVE, judgement.max_abs_error, reason)
-            return judgement
-        generator = np.random.default_rng(0)
-        worst = 0.0
-        for _ in range(DIRECTIONS):
-            u = generator.choice([-1.0, 1.0], handed.shape) * relative_scale(np.asarray(replay.leaf.value))
-            along = directional(replay, u, bool(replay.kinks))
-            mine, other = float(v @ along.value), float(np.sum(handed * u))
-            length = float(np.abs(v) @ np.abs(along.value)) + float(np.sum(np.abs(handed * u)))
-            apart = abs(mine - other)
-            worst = max(worst, apart)
-            if apart > ROUNDINGS * eps * length + float(np.abs(v) @ along.error) + smallest(dtype):
-                status = INCONCLUSIVE if replay.kinks else FAILED
-                reason = f" along a random direction: torch gives {other:.6g}, its forward {mine:.6g}"
-                return Judgement(handed, status, worst, reason)
-    return Judgement(handed, PASSED, worst)
+        size = np.maximum(J.transposed(np.abs(v), np.abs(J.entries)), witness.projected_size(np.abs(flat)))
+        doubt = J.transposed(np.abs(v), J.errors)
+        tolerance = ROUNDINGS * torch.finfo(dtype).eps * size + doubt + smallest(dtype)
+
+    def place(k: int) -> str:
+        return witness.name(k).removeprefix(leaf)
+
+    status, largest, reason = _verdict(own, expected, error, tolerance, "its forward's derivative is", place)
+    if status == FAILED and kinked(J, v).any():
+        status, reason = INCONCLUSIVE, ": the forward has a kink here"
+    value = expected.reshape(handed.shape) if witness.directions is None else handed
+    return Judgement(value, status, largest, reason)
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a == b) | (np.isnan(a) & np.isnan(b))
+def _error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How far apart two arrays are; equal infinities and NaNs are not."""
+    with np.errstate(all="ignore"):
+        return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
 
 
-def _judged(
-    handed: np.ndarray, expected: np.ndarray, error: np.ndarray, tolerance: np.ndarray, source: str
-) -> Judgement:
-    if handed.shape != expected.shape:
-        reason = f": torch hands on the shape {handed.shape}, {source} {expected.shape}"
-        return Judgement(expected, FAILED, float("inf"), reason)
+def _verdict(
+    handed: np.ndarray,
+    expected: np.ndarray,
+    error: np.ndarray,
+    tolerance: np.ndarray,
+    source: str,
+    place: Callable[[int], str],
+) -> tuple[str, float, str | None]:
+    """Status, largest error and reason; the k-th number stands at ``place(k)``."""
     with np.errstate(all="ignore"):
         wrong = ~(error <= tolerance)
     finite = np.isfinite(error)
     largest = float(np.max(error[finite], initial=0.0))
     if not wrong.any():
-        return Judgement(expected, PASSED, largest)
-    ratio = np.where(wrong, np.where(finite, error / np.where(tolerance > 0, tolerance, 1.0), np.inf), -1.0)
-    worst = np.unravel_index(int(np.argmax(ratio)), handed.shape)
-    status = FAILED if np.isfinite(expected[worst]) else INCONCLUSIVE
-    place = element_name("", tuple(map(int, worst)))
-    reason = f"{place}: torch hands on {handed[worst]:.12g}, {source} {expected[worst]:.12g}"
-    return Judgement(expected, status, largest, reason)
+        return PASSED, largest, None
+    ratio = np.where(finite, error / np.where(tolerance > 0, tolerance, 1.0), np.inf)
+    worst = int(np.argmax(np.where(wrong, ratio, -1.0)))
+    status = FAILED if np.isfinite(expected.flat[worst]) else INCONCLUSIVE
+    reason = f"{place(worst)}: torch hands on {handed.flat[worst]:.12g}, {source} {expected.flat[worst]:.12g}"
+    return status, largest, reason
 
 
 def alone(node: Applied) -> Trace:

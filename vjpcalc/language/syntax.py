@@ -26,26 +26,8 @@ import re
 from typing import Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, Span
+from vjpcalc.language import tree
 from vjpcalc.language.source import Positions, clean
-from vjpcalc.language.tree import (
-    Apply,
-    Assign,
-    Choice,
-    Evaluate,
-    Expression,
-    For,
-    If,
-    Items,
-    Jump,
-    Literal,
-    Logical,
-    Member,
-    Name,
-    Program,
-    Slice,
-    Statement,
-    While,
-)
 
 MAX_LENGTH = 100_000  # characters of a program
 MAX_BRACKETS = 150  # brackets within brackets: Python's own parser gives up at 200
@@ -101,7 +83,7 @@ REFUSED: dict[str, str] = {
 }
 
 
-def parse(text: str, name: str = "expression") -> Program:
+def parse(text: str, name: str = "expression") -> tree.Program:
     """Parse a text into a Program.
 
     Raises Diagnostic: ``syntax`` for what is not in the language, ``limit`` for what is too long or too deep.
@@ -111,7 +93,7 @@ def parse(text: str, name: str = "expression") -> Program:
         raise Diagnostic("syntax", f"{_spoken(name)} is empty", hint="write one, such as 'sum(x**2)'")
     _check_size(source)
     try:
-        tree = ast.parse(source.text)
+        module = ast.parse(source.text)
     except SyntaxError as error:
         raise _syntax_error(error, source) from None
     except (RecursionError, MemoryError):
@@ -119,7 +101,7 @@ def parse(text: str, name: str = "expression") -> Program:
     except ValueError:
         raise Diagnostic("syntax", f"{_spoken(name)} holds a character that cannot be in a program") from None
     try:
-        return _Parser(source).program(tree)
+        return _Parser(source).program(module)
     except RecursionError:
         raise _too_deep(source) from None
 
@@ -189,16 +171,16 @@ class _Parser:
         self.depth = 0
         self.loops = 0
 
-    def program(self, tree: ast.Module) -> Program:
-        statements = tuple(self.statement(node) for node in tree.body)
+    def program(self, module: ast.Module) -> tree.Program:
+        statements = tuple(self.statement(node) for node in module.body)
         if not statements:
             raise Diagnostic(
                 "syntax", f"{_spoken(self.source.name)} holds no statement", hint="write one: 'sum(x**2)'"
             )
         last = statements[-1]
-        if isinstance(last, Evaluate):
+        if isinstance(last, tree.Evaluate):
             output = "out"
-        elif isinstance(last, Assign) and len(last.names) == 1:
+        elif isinstance(last, tree.Assign) and len(last.names) == 1:
             output = last.names[0]
         else:
             raise Diagnostic(
@@ -208,7 +190,7 @@ class _Parser:
                 source=self.source,
                 hint="end the program with the name of the result",
             )
-        return Program(self.source, statements, output, tuple(self.assigned))
+        return tree.Program(self.source, statements, output, tuple(self.assigned))
 
     def refuse(self, node: ast.AST, message: str | None = None, hint: str | None = None) -> Diagnostic:
         name = type(node).__name__
@@ -218,19 +200,21 @@ class _Parser:
 
     # -- statements
 
-    def block(self, nodes: list[ast.stmt]) -> tuple[Statement, ...]:
+    def block(self, nodes: list[ast.stmt]) -> tuple[tree.Statement, ...]:
         return tuple(self.statement(node) for node in nodes)
 
-    def statement(self, node: ast.stmt) -> Statement:
+    def statement(self, node: ast.stmt) -> tree.Statement:
         span = self.span(node)
         match node:
             case ast.Expr(value):
-                return Evaluate(self.expression(value), span)
+                return tree.Evaluate(self.expression(value), span)
             case ast.Assign(targets=[target], value=value):
                 if isinstance(target, ast.Name):
-                    return Assign((self.target(target),), self.expression(value), span)
+                    return tree.Assign((self.target(target),), self.expression(value), span)
                 if isinstance(target, ast.Tuple) and all(isinstance(t, ast.Name) for t in target.elts):
-                    return Assign(tuple(self.target(t) for t in target.elts), self.expression(value), span)
+                    return tree.Assign(
+                        tuple(self.target(t) for t in target.elts), self.expression(value), span
+                    )
                 raise self.refuse(
                     target,
                     "only names can be assigned to",
@@ -239,24 +223,24 @@ class _Parser:
             case ast.AugAssign(target, op, value):
                 if not isinstance(target, ast.Name):
                     raise self.refuse(target, "only names can be assigned to")
-                current = Name(target.id, self.span(target))
-                return Assign(
+                current = tree.Name(target.id, self.span(target))
+                return tree.Assign(
                     (self.target(target),),
                     self.infix(op, (current, self.expression(value)), span, node),
                     span,
                 )
             case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value):
-                return Assign((self.target(target),), self.expression(value), span)
+                return tree.Assign((self.target(target),), self.expression(value), span)
             case ast.If(test, body, orelse):
-                return If(self.expression(test), self.block(body), self.block(orelse), span)
+                return tree.If(self.expression(test), self.block(body), self.block(orelse), span)
             case ast.While(test, body, []):
                 condition = self.expression(test)
-                return While(condition, self.loop(body), span)
+                return tree.While(condition, self.loop(body), span)
             case ast.For(ast.Name() as target, ast.Call(ast.Name("range"), bounds, []), body, []):
                 if not 1 <= len(bounds) <= 3:
                     raise self.refuse(node.iter, "range takes one to three whole numbers")
                 name = self.target(target)
-                return For(name, tuple(self.expression(b) for b in bounds), self.loop(body), span)
+                return tree.For(name, tuple(self.expression(b) for b in bounds), self.loop(body), span)
             case ast.For():
                 raise self.refuse(node.iter, "a for loop goes over range(…)", "for i in range(3):")
             case ast.While():
@@ -265,12 +249,12 @@ class _Parser:
                 kind = type(node).__name__.lower()
                 if not self.loops:
                     raise self.refuse(node, f"'{kind}' stands outside of a loop")
-                return Jump(kind, span)
+                return tree.Jump(kind, span)
             case ast.Pass():
-                return Jump("pass", span)
+                return tree.Jump("pass", span)
         raise self.refuse(node)
 
-    def loop(self, body: list[ast.stmt]) -> tuple[Statement, ...]:
+    def loop(self, body: list[ast.stmt]) -> tuple[tree.Statement, ...]:
         self.loops += 1
         try:
             return self.block(body)
@@ -286,7 +270,7 @@ class _Parser:
 
     # -- expressions
 
-    def expression(self, node: ast.expr) -> Expression:
+    def expression(self, node: ast.expr) -> tree.Expression:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Diagnostic(
@@ -301,50 +285,56 @@ class _Parser:
         finally:
             self.depth -= 1
 
-    def _expression(self, node: ast.expr) -> Expression:
+    def _expression(self, node: ast.expr) -> tree.Expression:
         span = self.span(node)
         match node:
             case ast.Constant(value):
-                return Literal(self.constant(node, value), span)
+                return tree.Literal(self.constant(node, value), span)
             case ast.Name(name):
                 if name.startswith("__"):
                     raise self.refuse(node, f"'{name}' is not part of the language")
-                return Name(name, span)
+                return tree.Name(name, span)
             case ast.List(items) | ast.Tuple(items):
-                return Items(tuple(self.expression(item) for item in items), isinstance(node, ast.List), span)
+                return tree.Items(
+                    tuple(self.expression(item) for item in items), isinstance(node, ast.List), span
+                )
             case ast.UnaryOp(op, operand):
                 sign, function = UNARY[type(op)]
                 if sign == "-" and isinstance(operand, ast.Constant) and type(operand.value) in (int, float):
-                    return Literal(-self.constant(operand, operand.value), span)
-                return Apply(function, (self.expression(operand),), (), span, sign)
+                    return tree.Literal(-self.constant(operand, operand.value), span)
+                return tree.Apply(function, (self.expression(operand),), (), span, sign)
             case ast.BinOp(left, op, right):
                 return self.infix(op, (self.expression(left), self.expression(right)), span, node)
             case ast.Compare(left, ops, comparators):
                 operands = [self.expression(operand) for operand in (left, *comparators)]
                 pairs = zip(ops, operands, operands[1:], strict=False)
                 links = [self.infix(op, (a, b), Span(a.span.start, b.span.stop), node) for op, a, b in pairs]
-                found: Expression = links[0]
+                found: tree.Expression = links[0]
                 for link in links[1:]:
-                    found = Apply("logical_and", (found, link), (), span, "and")
+                    found = tree.Apply("logical_and", (found, link), (), span, "and")
                 return found
             case ast.BoolOp(op, values):
                 sign = "and" if isinstance(op, ast.And) else "or"
-                return Logical(sign, tuple(self.expression(value) for value in values), span)
+                return tree.Logical(sign, tuple(self.expression(value) for value in values), span)
             case ast.IfExp(test, body, orelse):
-                return Choice(self.expression(test), self.expression(body), self.expression(orelse), span)
+                return tree.Choice(
+                    self.expression(test), self.expression(body), self.expression(orelse), span
+                )
             case ast.Subscript(value, index):
-                return Apply("getitem", (self.expression(value), self.index(index)), (), span)
+                return tree.Apply("getitem", (self.expression(value), self.index(index)), (), span)
             case ast.Attribute(value, name):
-                return Member(self.expression(value), self.attribute(node, name), span)
+                return tree.Member(self.expression(value), self.attribute(node, name), span)
             case ast.Call(function, arguments, keywords):
                 return self.call(node, function, arguments, keywords, span)
         raise self.refuse(node)
 
-    def infix(self, op: ast.AST, operands: tuple[Expression, ...], span: Span, node: ast.AST) -> Apply:
+    def infix(
+        self, op: ast.AST, operands: tuple[tree.Expression, ...], span: Span, node: ast.AST
+    ) -> tree.Apply:
         if type(op) not in BINARY:
             raise self.refuse(node, REFUSED.get(type(op).__name__))
         sign, function = BINARY[type(op)]
-        return Apply(function, operands, (), span, sign)
+        return tree.Apply(function, operands, (), span, sign)
 
     def call(
         self,
@@ -353,7 +343,7 @@ class _Parser:
         arguments: list[ast.expr],
         keywords: list[ast.keyword],
         span: Span,
-    ) -> Apply:
+    ) -> tree.Apply:
         for argument in arguments:
             if isinstance(argument, ast.Starred):
                 raise self.refuse(argument)
@@ -366,13 +356,13 @@ class _Parser:
         if isinstance(function, ast.Name):
             if function.id.startswith("__"):
                 raise self.refuse(function, f"'{function.id}' is not part of the language")
-            return Apply(function.id, positional, tuple(named), span, name_span=self.span(function))
+            return tree.Apply(function.id, positional, tuple(named), span, name_span=self.span(function))
         if isinstance(function, ast.Attribute):
             name = self.attribute(function, function.attr)
             receiver = self.expression(function.value)
             stop = self.span(function).stop
             place = Span(stop - len(name), stop)
-            return Apply(name, (receiver, *positional), tuple(named), span, method=True, name_span=place)
+            return tree.Apply(name, (receiver, *positional), tuple(named), span, method=True, name_span=place)
         raise self.refuse(function, "only an operator can be called", "did you forget a '*' before the '('?")
 
     def attribute(self, node: ast.AST, name: str) -> str:
@@ -386,15 +376,15 @@ class _Parser:
             )
         return name
 
-    def index(self, node: ast.expr) -> Expression:
+    def index(self, node: ast.expr) -> tree.Expression:
         if isinstance(node, ast.Tuple):
-            return Items(tuple(self.index(item) for item in node.elts), False, self.span(node))
+            return tree.Items(tuple(self.index(item) for item in node.elts), False, self.span(node))
         if isinstance(node, ast.Slice):
             lower, upper, step = (
                 None if part is None else self.expression(part)
                 for part in (node.lower, node.upper, node.step)
             )
-            return Slice(lower, upper, step, self.span(node))
+            return tree.Slice(lower, upper, step, self.span(node))
         return self.expression(node)
 
     def constant(self, node: ast.expr, value: Any) -> Any:
