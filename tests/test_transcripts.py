@@ -1,4 +1,4 @@
-"""Runs every command in README.md and examples/*.md, and compares what it prints.
+"""Runs every command in README.md, CONTRIBUTING.md and examples/*.md, and compares what it prints.
 
 In a ``console`` block a line that begins with ``$ `` is a command (it goes on over lines that end in a
 backslash or stand inside of quotes), what follows is its output; ``# exit 5`` after a command is its exit
@@ -23,7 +23,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / ".github" / "CONTRIBUTING.md",
+    *sorted((ROOT / "examples").glob("*.md")),
+]
 FENCE = re.compile(r"^```console[ ]*(?P<info>.*)\n(?P<body>(?:.*\n)*?)```$", re.MULTILINE)
 
 
