@@ -1,5 +1,4 @@
-"""Runs the VJP rules of the operator table, on the reference engine: what ``explain`` shows and the tests
-compare.
+"""Runs the VJP rules of the operator table on the reference engine: what ``explain`` shows, tests compare.
 
 A rule gives one parameter's cotangent in terms of g (the arriving cotangent), y (the output) and the
 parameters. Broadcasting is undone here, once for all rows.
@@ -30,22 +29,26 @@ def has_rule(operator: Operator, parameter: str) -> bool:
 def run_rule(
     rule: str, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
 ) -> list[tuple[np.ndarray, tuple[int, ...]]]:
-    """The cotangent that a rule hands to each tensor of a parameter, and its shape before broadcasting was
-    undone.
+    """The cotangent that a rule hands to each tensor of a parameter, and the shape that it had at first.
 
     ``values`` are the bound arguments with NumPy arrays for tensors; ``g`` and ``y`` are shaped like the
     output. A cotangent has its tensor's shape. Raises Diagnostic where the rule cannot be run.
     """
-    found = evaluate(rule, ReferenceEngine(), {**values, "g": g, "y": y})
+    given = evaluate(rule, ReferenceEngine(), {**values, "g": g, "y": y})
     target = values[parameter]
-    pairs = list(zip(found, target, strict=True)) if isinstance(target, tuple) else [(found, target)]
+    pairs = zip(given, target, strict=True) if isinstance(target, tuple) else [(given, target)]
     with np.errstate(all="ignore"):
         return [(sum_to(np.asarray(part, float), np.shape(own)), np.shape(part)) for part, own in pairs]
 
 
 def sum_to(cotangent: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Undo broadcasting: sum over the dimensions that an operand of this shape was stretched along."""
-    extra = max(cotangent.ndim - len(shape), 0)
-    summed = cotangent.sum(axis=tuple(range(extra)))
-    stretched = tuple(i for i, size in enumerate(shape) if i < summed.ndim and size == 1 != summed.shape[i])
-    return np.broadcast_to(summed.sum(axis=stretched, keepdims=True), shape)
+    kept = cotangent.sum(axis=stretched(cotangent.shape, shape), keepdims=True)
+    return np.broadcast_to(kept.reshape(kept.shape[max(kept.ndim - len(shape), 0) :]), shape)
+
+
+def stretched(shape: tuple[int, ...], operand: tuple[int, ...]) -> tuple[int, ...]:
+    """The dimensions of ``shape`` along which an operand of another shape was stretched."""
+    new = max(len(shape) - len(operand), 0)
+    sizes = zip(operand, shape[new:], strict=False)
+    return (*range(new), *(i for i, (own, size) in enumerate(sizes, new) if own == 1 != size))

@@ -155,9 +155,7 @@ class _Simplifier:
         return call
 
     def restored(self, g: Expression, x: Name, dim: Any, keepdim: bool) -> Expression:
-        """``restore(g, x, dim, keepdim)``: g, with the dimensions that a reduction took away put back with
-        size 1.
-        """
+        """``restore(g, x, dim, keepdim)``: g with the dimensions put back that a reduction took away."""
         ndim = self.ndim(x)
         if keepdim or dim is None or ndim == 0 or len(dim) == ndim:
             return g  # the rest is broadcasting
@@ -193,9 +191,7 @@ class _Simplifier:
         return call
 
     def vector(self, expression: Expression, side: str) -> Expression | None:
-        """x, where a vector x stands there as a column (``unsqueeze(x, -1)``, ``unsqueeze(x, -2).mT``) or as
-        a row.
-        """
+        """x, where a vector x stands as a column (``unsqueeze(x, -1)``, ``unsqueeze(x, -2).mT``) or a row."""
         match expression:
             case Member(base, "mT"):
                 return self.vector(base, "row" if side == "column" else "column")

@@ -25,7 +25,7 @@ from vjpcalc.diagnostics import Diagnostic, element_names, listed, unknown
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.explain.judge import alone, by_differences, by_rule, moved
-from vjpcalc.explain.rules import has_rule, run_rule
+from vjpcalc.explain.rules import has_rule, run_rule, stretched
 from vjpcalc.explain.simplify import simplified
 from vjpcalc.explain.symbols import in_symbols
 from vjpcalc.job.autograd import backward, cotangents, forward, gradients_of
@@ -110,9 +110,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Arithmetic:
-    """A leaf's gradient as a weighted sum: ``weights`` (m,) times the ``rows`` (m, n) of J, one for each
-    ``output``.
-    """
+    """A leaf's gradient as a weighted sum: ``weights`` (m,) times the ``rows`` (m, n) of J, by output."""
 
     leaf: str
     outputs: tuple[str, ...]
@@ -221,7 +219,7 @@ def _hand_on(
                 noisy = functools.partial(_noisy, rule, parameter.name, place, values, cotangent, y, eps)
                 judgement = by_rule(given, expected, noisy, node.value.dtype, operator.accuracy)
                 symbols = in_symbols(rule, node, graph.names)
-                summed, repeated = _summed(shape, source.shape), numel(shape) < numel(source.shape)
+                summed, repeated = stretched(shape, source.shape), numel(shape) < numel(source.shape)
             else:
                 rule = None
                 judgement = by_differences(
@@ -289,14 +287,6 @@ def _torch_backward(node: Applied, g: torch.Tensor, engine: TorchEngine) -> list
             return [None] * len(tensors)
         gradients = iter(torch.autograd.grad(result, wanted, g, allow_unused=True))
     return [next(gradients) if value.requires_grad else None for value in tensors]
-
-
-def _summed(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
-    """The dimensions of ``shape`` over which broadcasting from ``target`` is undone by a sum."""
-    extra = max(len(shape) - len(target), 0)
-    kept = shape[extra:]
-    stretched = [i + extra for i, size in enumerate(target) if i < len(kept) and size == 1 != kept[i]]
-    return (*range(extra), *stretched)
 
 
 # ---- the sum that a gradient is, and the argument that may be left out -------------------------------------

@@ -1,6 +1,4 @@
-"""A Program, or an expression of one, printed as code: blanks and brackets are as Python's own printer sets
-them.
-"""
+"""A Program, or an expression of one, as code, its blanks and brackets as Python's own printer sets them."""
 
 from __future__ import annotations
 

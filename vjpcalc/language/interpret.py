@@ -7,7 +7,7 @@ leave a straight list of operators behind. Conditions that read a tensor are kep
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import Diagnostic, Span, count, unknown
@@ -307,8 +307,8 @@ class Interpreter(Scope):
         keywords = {key: self.expression(value) for key, value in expression.keywords}
         if method and not isinstance(positional[0], Node | list | int | float):
             raise Diagnostic("type", f"'.{name}()' is a method of tensors, and this is {positional[0]!r}")
-        if (found := HOST.get(name)) and (method or name not in METHODS_ONLY):
-            return self.host(name, found, expression.span, positional, keywords)
+        if name in HOST and (method or name not in METHODS_ONLY):
+            return self.host(name, expression.span, positional, keywords)
         if expression.sign or name in SCALAR:
             enough = len(positional) > 1 or name not in ("min", "max")
             if positional and enough and all(map(is_number, positional)) and name in SCALAR and not keywords:
@@ -324,25 +324,17 @@ class Interpreter(Scope):
             name, positional, keywords, expression.span, expression, "method" if method else "function"
         )
 
-    def host(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        span: Span,
-        positional: Sequence[Any],
-        keywords: Mapping[str, Any],
-    ) -> Any:
-        signature = inspect.signature(function)
+    def host(self, name: str, span: Span, positional: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+        signature = inspect.signature(HOST[name])
         try:
-            signature.bind(self, span, *positional, **keywords)
+            bound = signature.bind(self, span, *positional, **keywords)
         except TypeError as error:
             own = list(signature.parameters.values())[2:]
             shown = ", ".join(str(p.replace(annotation=p.empty)) for p in own)
             called = name.replace("linalg_", "linalg.")
-            raise Diagnostic(
-                "type", f"{called}: {error}", hint=f"its signature is {called}({shown})"
-            ) from None
-        return function(self, span, *positional, **keywords)
+            hint = f"its signature is {called}({shown})"
+            raise Diagnostic("type", f"{called}: {error}", hint=hint) from None
+        return HOST[name](*bound.args, **bound.kwargs)
 
     def need_masks(self, sign: str, operands: Sequence[Any]) -> None:
         for operand in operands:

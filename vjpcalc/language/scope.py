@@ -309,15 +309,14 @@ def _engine_error(
     if operator.function is not None:
         return fault_of(operator.name, error)
     shapes = [str(node.shape) for node in nodes_in(tuple(arguments.values()))]
-    said = " and ".join(shapes)
     why = reason(error)
     if not shapes:
         return Diagnostic("value", f"{spoken(operator)} cannot be made of these arguments", hint=why)
     if re.search(r"\bLong\b|\blong\b|IntTensor|integer", why):
         hint = f"indices and classes need a dtype of whole numbers, t:int64='[0, 2]' (torch: {why})"
         return Diagnostic("type", f"{spoken(operator)} takes whole numbers here", hint=hint)
-    tensor = "the shape" if len(shapes) == 1 else "the shapes"
-    return Diagnostic("shape", f"{spoken(operator)} does not fit {tensor} {said}", hint=why)
+    what = ("the shape " if len(shapes) == 1 else "the shapes ") + " and ".join(shapes)
+    return Diagnostic("shape", f"{spoken(operator)} does not fit {what}", hint=why)
 
 
 def fault_of(name: str, error: BaseException) -> Diagnostic:

@@ -22,6 +22,7 @@ Nothing here is ever evaluated by Python: ``interpret.py`` walks the Program (``
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from typing import Any
 
@@ -193,10 +194,9 @@ class _Parser:
         return tree.Program(self.source, statements, output, tuple(self.assigned))
 
     def refuse(self, node: ast.AST, message: str | None = None, hint: str | None = None) -> Diagnostic:
-        name = type(node).__name__
-        said = message or REFUSED.get(name, "this is not part of the language")
+        message = message or REFUSED.get(type(node).__name__, "this is not part of the language")
         place = self.span(node) if hasattr(node, "lineno") else None
-        return Diagnostic("syntax", said, span=place, source=self.source, hint=hint)
+        return Diagnostic("syntax", message, span=place, source=self.source, hint=hint)
 
     # -- statements
 
@@ -309,10 +309,9 @@ class _Parser:
                 operands = [self.expression(operand) for operand in (left, *comparators)]
                 pairs = zip(ops, operands, operands[1:], strict=False)
                 links = [self.infix(op, (a, b), Span(a.span.start, b.span.stop), node) for op, a, b in pairs]
-                found: tree.Expression = links[0]
-                for link in links[1:]:
-                    found = tree.Apply("logical_and", (found, link), (), span, "and")
-                return found
+                return functools.reduce(
+                    lambda chain, link: tree.Apply("logical_and", (chain, link), (), span, "and"), links
+                )
             case ast.BoolOp(op, values):
                 sign = "and" if isinstance(op, ast.And) else "or"
                 return tree.Logical(sign, tuple(self.expression(value) for value in values), span)

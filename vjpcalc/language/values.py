@@ -76,10 +76,10 @@ def broadcast(shapes: Sequence[Sequence[int]], operator: Operator) -> tuple[int,
         for position, size in enumerate(reversed(shape), 1):
             if size != 1:
                 if result[-position] not in (1, size):
-                    said = " and ".join(str(tuple(s)) for s in shapes)
+                    both = " and ".join(str(tuple(s)) for s in shapes)
                     raise Diagnostic(
                         "shape",
-                        f"{spoken(operator)}: the shapes {said} do not broadcast",
+                        f"{spoken(operator)}: the shapes {both} do not broadcast",
                         hint="sizes are compared from the right: each pair must be equal, or one of them 1",
                     )
                 result[-position] = size
