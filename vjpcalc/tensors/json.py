@@ -86,35 +86,9 @@ def shortest(array: np.ndarray) -> np.ndarray:
     if array.dtype.itemsize >= 8:
         return array
     with np.errstate(all="ignore"):
-        return _shortest(array.ravel()).reshape(array.shape)
-
-
-def _shortest(flat: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    info, numbers = np.finfo(flat.dtype), flat.astype(np.float64)
-    size = np.abs(numbers)
-    # of ordinary size: the powers of ten that are needed are exact in float64
-    ordinary = (size >= max(float(info.tiny), 1e-13)) & (size < 1e27)
-    rest = np.flatnonzero(ordinary)
-    powers = np.array([float(f"1e{power}") for power in range(23)])
-    exponents = np.floor(np.log10(size[rest])).astype(np.int64)
-    # numbers of ``precision`` digits are told apart by the dtype, and with a few more they tell it apart
-    for digits in range(info.precision, info.precision + 4):
-        shift = digits - 1 - exponents
-        scale = powers[np.abs(shift)]
-        values = numbers[rest]
-        short = np.where(shift < 0, np.rint(values / scale) * scale, np.rint(values * scale) / scale)
-        same = short.astype(flat.dtype) == flat[rest]
-        numbers[rest[same]] = short[same]
-        rest, exponents = rest[~same], exponents[~same]
-    # the others: NumPy knows the shortest text
-    rest = np.concatenate([rest, np.flatnonzero(~ordinary & np.isfinite(numbers) & (size > 0))])
-    short = flat[rest].astype("U24").astype(np.float64)
-    # that text's float64 may lie exactly between two numbers of the dtype, and round to the wrong one
-    same = short.astype(flat.dtype) == flat[rest]
-    numbers[rest[same]] = short[same]
-    return numbers
+        short = array.astype("S24").astype(np.float64)  # NumPy writes the shortest text
+        # its float64 may lie exactly between two numbers of the dtype, and round to the wrong one
+        return np.where(short.astype(array.dtype) == array, short, array)
 
 
 # ---- in ----------------------------------------------------------------------------------------------------
@@ -138,7 +112,7 @@ def loads(text: str, source: Source | None = None, offset: int = 0) -> Any:
 
 
 def is_record(value: Any) -> bool:
-    """Whether a JSON value is ``{"data": …}`` with or without ``dtype`` and ``shape``."""
+    """True if a JSON value is ``{"data": …}`` with or without ``dtype`` and ``shape``."""
     return (
         isinstance(value, dict)
         and "data" in value
@@ -148,7 +122,7 @@ def is_record(value: Any) -> bool:
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether a JSON value looks like a tensor: a number, a list, a record."""
+    """True if a JSON value looks like a tensor: a number, a list, a record."""
     if isinstance(value, str):
         return value in NONFINITE
     return isinstance(value, int | float | list) or is_record(value)
@@ -174,9 +148,8 @@ def from_record(record: dict[str, Any]) -> Any:
     import numpy as np
 
     if not is_record(record):
-        raise Diagnostic(
-            "input", 'not a tensor: {"dtype", "shape", "data"} is expected', hint="data holds the numbers"
-        )
+        message = 'not a tensor: {"dtype", "shape", "data"} is expected'
+        raise Diagnostic("input", message, hint="data holds the numbers")
     dtype, shape = record.get("dtype"), record.get("shape")
     if dtype is not None and not isinstance(dtype, str):
         raise Diagnostic("input", f"dtype is a text such as 'float64', not {dtype!r}")
@@ -188,9 +161,8 @@ def from_record(record: dict[str, Any]) -> Any:
         if array.size == 0 and 0 in shape:
             array = array.reshape(shape)
         if list(array.shape) != shape:
-            raise Diagnostic(
-                "input", f"shape says {tuple(shape)}, and data has the shape {tuple(array.shape)}"
-            )
+            message = f"shape says {tuple(shape)}, and data has the shape {array.shape}"
+            raise Diagnostic("input", message)
     if dtype is None:
         return array
     dtype = canonical(dtype)
@@ -247,19 +219,19 @@ def _array(value: Any) -> np.ndarray | Fault:
 
 def locate(text: str, path: tuple[int, ...], offset: int = 0) -> Span:
     """Where in a JSON text of nested lists the item at ``path`` stands; ``offset`` is that of the text."""
-    decoder, position = json.JSONDecoder(), _skip(text, 0)
+    decoder = json.JSONDecoder()
+
+    def item(position: int) -> tuple[int, int]:
+        start = next(i for i in range(position, len(text)) if text[i] not in " \t\n\r")
+        return start, decoder.raw_decode(text, start)[1]
+
+    position = 0
     for index in path:
-        position = _skip(text, position + 1)
+        position = text.index("[", position) + 1
         for _ in range(index):
-            _, position = decoder.raw_decode(text, position)
-            position = _skip(text, _skip(text, position) + 1)
-    return Span(offset + position, offset + decoder.raw_decode(text, position)[1])
-
-
-def _skip(text: str, position: int) -> int:
-    while position < len(text) and text[position] in " \t\n\r":
-        position += 1
-    return position
+            position = text.index(",", item(position)[1]) + 1
+    start, stop = item(position)
+    return Span(offset + start, offset + stop)
 
 
 def _faults(value: Any, path: tuple[int, ...]) -> Iterator[Fault]:
