@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 from vjpcalc.diagnostics import Diagnostic, Source, Span, reason, unknown
 from vjpcalc.tensors.dtypes import Loaded, canonical, check_fits, dtype_name
 from vjpcalc.tensors.files import BY_ENDING, choose, choose_json, read
-from vjpcalc.tensors.json import array_fault, from_json, loads, locate
+from vjpcalc.tensors.json import Misfit, from_json, loads, locate
 
 if TYPE_CHECKING:
     import torch
@@ -312,9 +312,13 @@ def _from_json(item: Item) -> Loaded | None:
         if only_json:
             raise
         return None
-    if isinstance(document, list) and (fault := array_fault(document)) is not None:
-        raise item.error(fault.message, hint=fault.hint, span=locate(item.value, fault.path, item.start))
-    return from_json(document)
+    try:
+        return from_json(document)
+    except Misfit as misfit:
+        if not isinstance(document, list):
+            raise
+        place = locate(item.value, misfit.path, item.start)
+        raise item.error(misfit.fault, hint=misfit.hint, span=place) from None
 
 
 def _from_expression(item: Item, random_seed: int, limits: Limits | None) -> Loaded:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, Span, element_name
@@ -170,34 +168,19 @@ def from_record(record: dict[str, Any]) -> Any:
     return to_torch(array, dtype) if dtype == "bfloat16" else array.astype(np.dtype(dtype), copy=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What keeps nested lists from being a tensor, and where: ``path`` holds positions, outermost first."""
+class Misfit(Diagnostic):
+    """Nested lists that are no tensor: ``fault`` says why, and ``path`` where, positions from outside in."""
 
-    path: tuple[int, ...]
-    message: str
-    hint: str | None = None
+    def __init__(self, path: tuple[int, ...], fault: str, hint: str | None = None) -> None:
+        super().__init__("input", f"{fault} at {element_name('', path)}" if path else fault, hint=hint)
+        self.path, self.fault = path, fault
 
 
 def from_list(value: Any) -> np.ndarray:
     """Nested lists of numbers (or one number) as a NumPy array: bool, int64 or float64.
 
-    Raises Diagnostic (input) for a ragged list and for what is no number.
+    Raises Misfit for a ragged list and for what is no number.
     """
-    array = _array(value)
-    if isinstance(array, Fault):
-        place = f" at {element_name('', array.path)}" if array.path else ""
-        raise Diagnostic("input", array.message + place, hint=array.hint)
-    return array
-
-
-def array_fault(value: Any) -> Fault | None:
-    """What keeps nested lists from being a tensor, or None."""
-    array = _array(value)
-    return array if isinstance(array, Fault) else None
-
-
-def _array(value: Any) -> np.ndarray | Fault:
     import numpy as np
 
     try:
@@ -210,11 +193,12 @@ def _array(value: Any) -> np.ndarray | Fault:
         return array.astype(np.float64)
     # not numbers alone: non-finite ones as texts, whole ones that are too large, or something that is wrong
     try:
-        return next(_faults(value, ()), None) or np.array(_numbers(value), dtype=np.float64)
+        _check_list(value, ())
+        return np.array(_numbers(value), dtype=np.float64)
     except RecursionError:
-        return Fault((), f"nested more than {MAX_DIMENSIONS} deep")
+        raise Misfit((), f"nested more than {MAX_DIMENSIONS} deep") from None
     except OverflowError:
-        return Fault((), "it holds a whole number that is too large for float64")
+        raise Misfit((), "it holds a whole number that is too large for float64") from None
 
 
 def locate(text: str, path: tuple[int, ...], offset: int = 0) -> Span:
@@ -234,27 +218,26 @@ def locate(text: str, path: tuple[int, ...], offset: int = 0) -> Span:
     return Span(offset + start, offset + stop)
 
 
-def _faults(value: Any, path: tuple[int, ...]) -> Iterator[Fault]:
+def _check_list(value: Any, path: tuple[int, ...]) -> None:
+    """Raise Misfit at the first item, from outside in, that keeps nested lists from being a tensor."""
     if isinstance(value, list | tuple):
         if len(path) >= MAX_DIMENSIONS:
-            yield Fault(path, f"nested more than {MAX_DIMENSIONS} deep")
+            raise Misfit(path, f"nested more than {MAX_DIMENSIONS} deep")
         for position, item in enumerate(value):
-            yield from _faults(item, (*path, position))
+            _check_list(item, (*path, position))
             if _shape(item) != _shape(value[0]):
-                yield Fault(
-                    (*path, position),
-                    f"a ragged list: item 0 {_described(value[0])}, item {position} {_described(item)}",
-                    "all rows of a tensor have one length",
-                )
+                fault = f"item 0 {_described(value[0])}, item {position} {_described(item)}"
+                hint = "all rows of a tensor have one length"
+                raise Misfit((*path, position), f"a ragged list: {fault}", hint)
     elif isinstance(value, dict):
-        yield Fault(path, "a JSON object where a number is expected")
+        raise Misfit(path, "a JSON object where a number is expected")
     elif isinstance(value, str):
         if value not in NONFINITE:
-            yield Fault(path, f"the text {json.dumps(value, ensure_ascii=False)} is not a number")
+            raise Misfit(path, f"the text {json.dumps(value, ensure_ascii=False)} is not a number")
     elif value is None:
-        yield Fault(path, "null is not a number")
+        raise Misfit(path, "null is not a number")
     elif not isinstance(value, int | float):
-        yield Fault(path, f"{value!r} is not a number")
+        raise Misfit(path, f"{value!r} is not a number")
 
 
 def _shape(value: Any) -> tuple[int, ...]:
