@@ -157,9 +157,8 @@ def check_fits(array: Any, dtype: str) -> None:
         limits = np.iinfo(dtype)
         wrong, why = (values < limits.min) | (values > limits.max), f"does not fit into {dtype}"
     elif dtype in ROUNDS_TO_INFINITY and values.dtype.kind in "fiu":
-        wrong = np.isfinite(values) & (
-            np.abs(values.astype(np.float64, copy=False)) >= ROUNDS_TO_INFINITY[dtype]
-        )
+        sizes = np.abs(values.astype(np.float64, copy=False))
+        wrong = np.isfinite(values) & (sizes >= ROUNDS_TO_INFINITY[dtype])
         why = f"is too large for {dtype}"
     else:
         return
