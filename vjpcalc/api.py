@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch  # noqa: TID253 (vjpcalc/__init__.py imports this file at its first use)
+import torch  # noqa: TID253 (imported only once vjp or jacobian is used)
 
 from vjpcalc.check.verdict import check as _check
 from vjpcalc.jacobians import matrices

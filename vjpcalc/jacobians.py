@@ -1,4 +1,4 @@
-"""The explicit Jacobian of each leaf, made in up to three ways, with its rank and the structure found in it.
+"""The explicit Jacobian of each leaf, made in up to three ways, with its rank and the structure of its zeros.
 
 numeric    the reference engine's forward values differentiated: no derivative rule is involved
 backward   torch, row by row: one backward for each element of the output
@@ -201,7 +201,7 @@ def _difference(
     return float(apart[i, j]), f"∂{rows[i]}/∂{columns[j]}: {one[i, j]:.6g} and {other[i, j]:.6g}"
 
 
-# ---- what is found in a matrix -----------------------------------------------------------------------------
+# ---- rank and structure ------------------------------------------------------------------------------------
 
 
 def rank(matrix: np.ndarray) -> int | None:

@@ -30,7 +30,7 @@ class Done:
 
 
 class Records:
-    """A file of records: one whole line at a time is appended, and nobody else may write it meanwhile.
+    """A file of records: one whole line at a time is appended, and no other process may write it meanwhile.
 
     With ``resume`` it is continued: ``done`` says what it holds by line, and a last line that was cut short
     is dropped. Without, it is emptied. Raises Diagnostic (usage) where it cannot be written, or holds

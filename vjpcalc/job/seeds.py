@@ -66,10 +66,10 @@ def _missing_seed(name: str, shape: tuple[int, ...], several: bool) -> Diagnosti
 
 def _misshapen_seed(name: str, shape: tuple[int, ...], seed: torch.Tensor, several: bool) -> Diagnostic:
     value, advice = _repaired(seed, shape)
-    a, b = (f"of shape {tuple(s)}" if s else "a single number (shape ())" for s in (seed.shape, shape))
+    given, due = (f"of shape {tuple(s)}" if s else "a single number (shape ())" for s in (seed.shape, shape))
     return Diagnostic(
         "seed",
-        f"the seed is {a}, the output '{name}' is {b}: they must have one shape",
+        f"the seed is {given}, the output '{name}' is {due}: they must have one shape",
         hint="backward(v) computes Jᵀ·v: v has one number for each element of the output, in its shape.\n"
         f"{advice}.",
         arguments=_argument(name, value, several),
