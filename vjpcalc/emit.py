@@ -154,10 +154,12 @@ def _script(what: str, vjp: VJP, writer: _Writer, lines: list[str]) -> str:
 
 def _imports(trace: Trace) -> list[str]:
     """Where a user's own functions come from."""
-    functions = {node.operator.name: node.operator.function for node in trace.applied}
-    owners = {name: getattr(of, "__self__", of) for name, of in functions.items() if of is not None}
-    modules = {name: str(getattr(owner, "__module__", "")) for name, owner in owners.items()}
-    return [f"from {of.removeprefix('vjpcalc_use_')} import {name}" for name, of in modules.items()]
+    lines = {}
+    for operator in (node.operator for node in trace.applied if node.operator.function is not None):
+        owner = getattr(operator.function, "__self__", operator.function)
+        module = str(getattr(owner, "__module__", "")).removeprefix("vjpcalc_use_")
+        lines[operator.name] = f"from {module} import {operator.name}"
+    return list(lines.values())
 
 
 # ---- from nodes to code ------------------------------------------------------------------------------------
