@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch  # noqa: TID253 (imported only once somebody asks for vjp or jacobian)
+import torch  # noqa: TID253 (imported only once vjp or jacobian is used)
 
 from vjpcalc.check.verdict import check as _check
 from vjpcalc.jacobians import matrices
@@ -46,16 +46,9 @@ def vjp(
     [[5.0, 5.0], [11.0, 11.0]]
     """
     job = make_job(
-        expression,
-        inputs,
-        seed=seed,
-        wrt=wrt,
-        outputs=outputs,
-        dtype=dtype,
-        limits=limits,
-        use=use,
+        expression, inputs, seed=seed, wrt=wrt, outputs=outputs, dtype=dtype, limits=limits, use=use,
         random_seed=random_seed,
-    )
+    )  # fmt: skip
     return _check(compute(job), check, limit=check_limit)
 
 
@@ -79,13 +72,7 @@ def jacobian(
     [[2.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 6.0]]
     """
     job = make_job(
-        expression,
-        inputs,
-        wrt=wrt,
-        outputs=outputs,
-        dtype=dtype,
-        limits=limits,
-        use=use,
+        expression, inputs, wrt=wrt, outputs=outputs, dtype=dtype, limits=limits, use=use,
         random_seed=random_seed,
-    )
+    )  # fmt: skip
     return {leaf: torch.from_numpy(J.entries) for leaf, J in matrices(forward(job), "numeric").items()}

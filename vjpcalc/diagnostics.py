@@ -65,7 +65,7 @@ class Source:
 
 
 class Diagnostic(Exception):  # noqa: N818 (it is what compilers call it)
-    """One thing that is wrong, said once: ``message`` says what, ``span`` where, ``hint`` what to do.
+    """One thing that is wrong: ``message`` says what, ``span`` where, ``hint`` what to do.
 
     ``kind`` is a key of EXIT_STATUS. ``span`` counts characters of ``source``. ``arguments`` would make the
     command right: the command line adds them to what was typed and shows the result.
@@ -154,8 +154,8 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 def listed(words: Iterable[str], most: int = 20) -> str:
     """``a, b, c``; of a longer list the first ones, and how many more there are."""
-    first, rest = (words := list(words))[:most], words[most:]
-    return ", ".join(first) + (f" and {len(rest):,} more" if rest else "")
+    words = list(words)
+    return ", ".join(words[:most]) + (f" and {len(words) - most:,} more" if len(words) > most else "")
 
 
 def reason(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import keyword
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +20,16 @@ import numpy as np  # noqa: TID253 (imported only once there is a job to write d
 
 from vjpcalc.check.reference import required_reference
 from vjpcalc.diagnostics import Diagnostic, unknown
+from vjpcalc.job.graph import Graph
 from vjpcalc.job.result import VJP
 from vjpcalc.job.seeds import match_seeds
-from vjpcalc.language.naming import names_of
-from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in, with_values
+from vjpcalc.language.trace import Applied, Node, Trace, nodes_in, with_values
 from vjpcalc.operators.row import Call, Operator, numel
 from vjpcalc.tensors.dtypes import dtype_of
 
 MOST = 10_000  # elements that are written into a script
 LONGEST = 70  # characters of what is written where it is used
+TAKEN = ("torch", "jax", "jnp", "f", "value", "pull_back", "gradients", "name", "gradient", "print")
 
 # ---- the two scripts ---------------------------------------------------------------------------------------
 
@@ -46,34 +48,25 @@ def require_target(target: str) -> None:
 
 
 def torch_script(vjp: VJP) -> str:
-    """The job in torch; it ends with the gradients in ``a.grad``, ``b.grad``, …. Raises Diagnostic
-    (limit).
-    """
+    """The job in torch: the gradients end up in ``a.grad``, ``b.grad``, …. Raises Diagnostic (limit)."""
     job = vjp.job
     writer = _Writer(vjp.trace, _torch_call, _torch_constant)
-    lines = ["import torch", *_imports(vjp.trace), ""]
-    lines += [f"torch.set_default_dtype(torch.{str(job.dtype).removeprefix('torch.')})", ""]
+    lines = ["import torch", *_imports(vjp.trace), "", f"torch.set_default_dtype({job.dtype})", ""]
     for name, value in job.inputs.items():
         grad = ", requires_grad=True" if name in vjp.gradients else ""
         lines.append(f"{writer.inputs[name]} = {_torch_tensor(value, name, grad)}")
-    lines += ["", *writer.body()]
+    lines += ["", *writer.body(), ""]
     seeds = match_seeds(job, vjp.trace.outputs)
-    rounds = max(map(len, seeds.values()))
-    lines.append("")
-    for turn in range(rounds):
-        again = ", retain_graph=True" if turn + 1 < rounds else ""
-        given = {name: own[turn] for name, own in seeds.items() if turn < len(own)}
-        outputs = {name: writer.outputs[name] for name in given}
-        texts = {name: _torch_tensor(seed, f"the seed of {name}") for name, seed in given.items()}
-        if len(given) == 1:
-            ((name, seed),) = texts.items()
-            lines.append(f"{outputs[name]}.backward({seed}{again})")
+    for call in range(vjp.backward_calls):
+        again = ", retain_graph=True" if call + 1 < vjp.backward_calls else ""
+        seeded = [name for name, own in seeds.items() if call < len(own)]
+        outputs = ", ".join(writer.outputs[name] for name in seeded)
+        texts = ", ".join(_torch_tensor(seeds[name][call], f"the seed of {name}") for name in seeded)
+        if len(seeded) == 1:
+            lines.append(f"{outputs}.backward({texts}{again})")
         else:
-            lines.append(
-                f"torch.autograd.backward([{', '.join(outputs.values())}],"
-                f" [{', '.join(texts.values())}]{again})"
-            )
-    lines += [""] + [f'print("{name}.grad =", {writer.inputs[name]}.grad)' for name in vjp.gradients]
+            lines.append(f"torch.autograd.backward([{outputs}], [{texts}]{again})")
+    lines += ["", *(f'print("{name}.grad =", {writer.inputs[name]}.grad)' for name in vjp.gradients)]
     return _script("torch", vjp, writer, lines)
 
 
@@ -82,29 +75,26 @@ def jax_script(vjp: VJP) -> str:
     trace = required_reference(vjp.forward)
     lacking: dict[str, str] = {}
     writer = _Writer(trace, lambda node, code: _jax_call(node, code, lacking), _jax_constant)
-    leaves = [writer.inputs[name] for name in vjp.gradients]
+    leaves = ", ".join(writer.inputs[name] for name in vjp.gradients)
     body = writer.body()
-    outputs = [writer.outputs[name] for name in vjp.outputs]
-    returned = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})"
+
+    def one_or_tuple(texts: list[str]) -> str:
+        return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+
+    returned = one_or_tuple([writer.outputs[name] for name in vjp.outputs])
+    names = ", ".join(f'"{name}"' for name in vjp.gradients)
     lines = ["import jax", "import jax.numpy as jnp", "", 'jax.config.update("jax_enable_x64", True)', ""]
     if lacking:
         lines = [f"# JAX lacks: {', '.join(lacking.values())}", *lines]
         for name, what in lacking.items():
-            lines += [
-                "",
-                f"def {name}(*arguments):",
-                f'    raise NotImplementedError("JAX has no {what}")',
-                "",
-            ]
+            refusal = f'raise NotImplementedError("JAX has no {what}")'
+            lines += ["", f"def {name}(*arguments):", f"    {refusal}", ""]
         lines.append("")
-    for name, value in vjp.job.inputs.items():
-        lines.append(f"{writer.inputs[name]} = {_jax_input(value, name)}")
-    lines += ["", "", f"def f({', '.join(leaves)}):", *(f"    {line}" for line in body)]
+    lines += [f"{writer.inputs[name]} = {_jax_input(value, name)}" for name, value in vjp.job.inputs.items()]
+    lines += ["", "", f"def f({leaves}):", *(f"    {line}" for line in body)]
     lines += [f"    return {returned}", "", ""]
-    seeds = [_jax_input(vjp.seeds[name], f"the seed of {name}") for name in vjp.outputs]
-    seed = seeds[0] if len(seeds) == 1 else f"({', '.join(seeds)})"
-    lines += [f"value, pull_back = jax.vjp(f, {', '.join(leaves)})"]
-    names = ", ".join(f'"{name}"' for name in vjp.gradients)
+    seed = one_or_tuple([_jax_input(vjp.seeds[name], f"the seed of {name}") for name in vjp.outputs])
+    lines += [f"value, pull_back = jax.vjp(f, {leaves})"]
     lines += [f"gradients = dict(zip([{names}], pull_back({seed})))", ""]
     lines += ["for name, gradient in gradients.items():", '    print(name, "=", gradient)']
     return _script("JAX", vjp, writer, lines)
@@ -120,14 +110,12 @@ def _script(what: str, vjp: VJP, writer: _Writer, lines: list[str]) -> str:
 
 def _imports(trace: Trace) -> list[str]:
     """Where a user's own functions come from."""
-    found = {}
-    for node in trace.applied:
-        if node.operator.function is not None:
-            function = node.operator.function
-            owner = getattr(function, "__self__", function)
-            module = str(getattr(owner, "__module__", "")).removeprefix("vjpcalc_use_")
-            found[node.operator.name] = f"from {module} import {node.operator.name}"
-    return list(found.values())
+    lines = {}
+    for operator in (node.operator for node in trace.applied if node.operator.function is not None):
+        owner = getattr(operator.function, "__self__", operator.function)
+        module = str(getattr(owner, "__module__", "")).removeprefix("vjpcalc_use_")
+        lines[operator.name] = f"from {module} import {operator.name}"
+    return list(lines.values())
 
 
 # ---- from nodes to code ------------------------------------------------------------------------------------
@@ -135,13 +123,10 @@ def _imports(trace: Trace) -> list[str]:
 
 @dataclass(frozen=True)
 class Code:
-    """An expression in Python; ``atom`` where it needs no brackets as an operand. ``shape`` is its
-    value's.
-    """
+    """An expression in Python; ``atom`` where it needs no brackets as an operand."""
 
     text: str
     atom: bool
-    shape: tuple[int, ...] = ()
 
     @property
     def operand(self) -> str:
@@ -157,23 +142,9 @@ class _Writer:
         call: Callable[[Applied, Mapping[str, Any]], Code],
         constant: Callable[[Node], str],
     ) -> None:
-        self.trace, self.call, self.constant = trace, call, constant
-        self.names: dict[int, str] = {}
-        self.nodes = [node for node in trace.nodes if node in ancestors(list(trace.outputs.values()))]
-        self.taken = {
-            "torch",
-            "jax",
-            "jnp",
-            "f",
-            "value",
-            "pull_back",
-            "gradients",
-            "name",
-            "gradient",
-            "print",
-        }
+        self.graph, self.call, self.constant = Graph(trace), call, constant
+        self.taken = set(TAKEN)
         self.inputs = {name: self.identifier(name) for name in trace.inputs}
-        self.named = names_of(trace)
         self.outputs: dict[str, str] = {}
         self.unrolled = bool(trace.decisions) or any(node.iterations for node in trace.nodes)
 
@@ -181,45 +152,33 @@ class _Writer:
         """A Python name like this one that is not taken yet."""
         base = re.sub(r"\W+", "_", name).strip("_") or "t"
         base = f"t{base}" if base[0].isdigit() else base
-        found, number = base, 2
-        while found in self.taken or keyword.iskeyword(found):
-            found, number = f"{base}_{number}", number + 1
-        self.taken.add(found)
-        return found
+        unique, number = base, 2
+        while unique in self.taken or keyword.iskeyword(unique):
+            unique, number = f"{base}_{number}", number + 1
+        self.taken.add(unique)
+        return unique
 
     def body(self) -> list[str]:
         """The program, a line for each node that has a name or is used several times."""
-        uses: dict[int, int] = {}
-        for node in self.nodes:
-            for source in node.inputs:
-                uses[source.index] = uses.get(source.index, 0) + 1
-        outputs = {node.index for node in self.trace.outputs.values()}
-        codes: dict[int, Code] = {}
+        trace = self.graph.trace
+        uses = Counter(source for source, _ in self.graph.edges)
+        codes = {node: Code(self.inputs[name], True) for name, node in trace.inputs.items()}
         lines = []
-        for name, node in self.trace.inputs.items():
-            codes[node.index] = Code(self.inputs[name], True, node.shape)
-        for node in self.nodes:
-            if node.index in codes:
+        for node in self.graph.nodes:
+            if node in codes:
                 continue
             if not isinstance(node, Applied):
-                codes[node.index] = Code(self.constant(node), True, node.shape)
+                codes[node] = Code(self.constant(node), True)
                 continue
             arguments = node.arguments.items()
-            values = {key: with_values(value, lambda source: codes[source.index]) for key, value in arguments}
-            code = self.call(node, values)
-            hidden = self.named[node.index].startswith("%")
-            if (
-                hidden
-                and uses.get(node.index) == 1
-                and len(code.text) <= LONGEST
-                and node.index not in outputs
-            ):
-                codes[node.index] = code
-                continue
-            name = self.identifier(self.named[node.index])
-            lines.append(f"{name} = {code.text}")
-            codes[node.index] = Code(name, True, node.shape)
-        self.outputs = {name: codes[node.index].text for name, node in self.trace.outputs.items()}
+            code = self.call(node, {key: with_values(value, codes.__getitem__) for key, value in arguments})
+            name = self.graph.names[node.index]
+            if not name.startswith("%") or uses[node] > 1 or len(code.text) > LONGEST:
+                name = self.identifier(name)
+                lines.append(f"{name} = {code.text}")
+                code = Code(name, True)
+            codes[node] = code
+        self.outputs = {name: codes[node].text for name, node in trace.outputs.items()}
         return lines
 
 

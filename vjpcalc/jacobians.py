@@ -1,4 +1,4 @@
-"""The explicit Jacobian of each leaf, made in up to three ways, with its rank and the structure found in it.
+"""The explicit Jacobian of each leaf, made in up to three ways, with its rank and the structure of its zeros.
 
 numeric    the reference engine's forward values differentiated: no derivative rule is involved
 backward   torch, row by row: one backward for each element of the output
@@ -8,6 +8,8 @@ forward    torch's forward mode, column by column
 from __future__ import annotations
 
 import functools
+import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,7 @@ import torch  # noqa: TID253
 from vjpcalc.check.jacobian import forward_jacobian, jacobian, require_explicit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
-from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, unknown
+from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, listed, unknown
 from vjpcalc.job.autograd import backward_fault, forward
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import Forward
@@ -35,8 +37,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Explicit:
-    """∂outputs/∂leaf, the ``matrix`` of shape (m, n); ``outputs`` (m) and ``elements`` (n) name its rows
-    and columns.
+    """∂outputs/∂leaf as ``matrix``, (m, n); ``outputs`` (m) name its rows, ``elements`` (n) its columns.
 
     ``rank`` is None where an entry is not finite, or where there are too many. ``structure`` is in words.
     ``differences`` holds for each other way the largest difference, and ``places`` where it is.
@@ -82,9 +83,7 @@ class Jacobians:
 
 
 def parse_ways(text: str) -> tuple[str, ...]:
-    """The ways in ``numeric,backward``: the first is shown, the others are compared with it. Raises
-    Diagnostic.
-    """
+    """The ways in ``numeric,backward``: the first is shown, the others compared. Raises Diagnostic."""
     ways = tuple(dict.fromkeys(way.strip() for way in text.split(",") if way.strip()))
     for way in ways:
         if way not in WAYS:
@@ -106,20 +105,15 @@ class Matrix:
 def jacobians(
     job: Job, ways: Sequence[str] = ("numeric", "backward"), progress: Progress | None = None
 ) -> Jacobians:
-    """The Jacobian of each leaf by the first of ``ways``, and how far the others are from it.
-
-    Raises Diagnostic.
-    """
+    """The Jacobian of each leaf by the first of ``ways``, and what others differ by. Raises Diagnostic."""
     run = forward(job)
     made = {way: matrices(run, way, progress) for way in ways}
-    rows = tuple(
-        name for own, value in run.outputs.items() for name in element_names(own, tuple(value.shape))
-    )
+    rows = tuple(row for name, value in run.outputs.items() for row in element_names(name, value.shape))
     leaves = {}
     for leaf, value in run.leaves.items():
         matrix = made[ways[0]][leaf]
-        kinks = next((own[leaf].kinks for own in made.values() if own[leaf].kinks is not None), None)
-        elements = tuple(element_names(leaf, tuple(value.shape)))
+        kinks = next((by[leaf].kinks for by in made.values() if by[leaf].kinks is not None), None)
+        elements = tuple(element_names(leaf, value.shape))
         differences, places = {}, {}
         for way in ways[1:]:
             other = made[way][leaf].entries
@@ -159,37 +153,29 @@ def _backward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
     total = sum(value.numel() for value in run.outputs.values())
     for node in run.trace.outputs.values():
         for index in range(node.value.numel()):
-            seed = torch.zeros(node.value.numel(), dtype=node.value.dtype)
-            seed[index] = 1
-            gradients: Sequence[torch.Tensor | None] = [None] * len(leaves)
+            gradients: Sequence[torch.Tensor] = [torch.zeros_like(leaf) for leaf in leaves.values()]
             if node.value.requires_grad:
+                seed = torch.zeros(node.shape, dtype=node.value.dtype)
+                seed.view(-1)[index] = 1
                 try:
                     gradients = torch.autograd.grad(
-                        node.value,
-                        list(leaves.values()),
-                        seed.reshape(node.shape),
-                        retain_graph=True,
-                        allow_unused=True,
+                        node.value, list(leaves.values()), seed, retain_graph=True, materialize_grads=True
                     )
                 except Exception as error:
                     raise backward_fault(run.job, error) from error
-            for (name, leaf), row in zip(leaves.items(), gradients, strict=True):
-                rows[name].append(np.zeros(leaf.numel()) if row is None else as_float64(row).ravel())
+            for name, row in zip(leaves, gradients, strict=True):
+                rows[name].append(as_float64(row).ravel())
             if progress is not None:
                 progress(f"{', '.join(leaves)} by backward", len(rows[name]), total)
     return {
-        name: Matrix(np.array(own).reshape(total, leaves[name].numel()), "one backward for each row")
-        for name, own in rows.items()
+        name: Matrix(np.array(rows[name]).reshape(total, leaf.numel()), "one backward for each row")
+        for name, leaf in leaves.items()
     }
 
 
 def _forward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
-    return {
-        leaf: Matrix(
-            forward_jacobian(run, leaf, _of(f"{leaf} by forward", progress)).dense(), "column by column"
-        )
-        for leaf in run.leaves
-    }
+    made = {leaf: forward_jacobian(run, leaf, _of(f"{leaf} by forward", progress)) for leaf in run.leaves}
+    return {leaf: Matrix(J.dense(), "column by column") for leaf, J in made.items()}
 
 
 def _of(what: str, progress: Progress | None) -> Callable[[int, int], None] | None:
@@ -215,13 +201,11 @@ def _difference(
     return float(apart[i, j]), f"∂{rows[i]}/∂{columns[j]}: {one[i, j]:.6g} and {other[i, j]:.6g}"
 
 
-# ---- what is found in a matrix -----------------------------------------------------------------------------
+# ---- rank and structure ------------------------------------------------------------------------------------
 
 
 def rank(matrix: np.ndarray) -> int | None:
-    """The numeric rank (singular values above max(m, n)·eps of the largest), or None where it is not
-    known.
-    """
+    """The number of singular values above max(m, n)·eps of the largest; None where it is not known."""
     if not np.isfinite(matrix).all() or matrix.size > RANKED:
         return None
     return int(np.linalg.matrix_rank(matrix)) if matrix.size else 0
@@ -235,28 +219,19 @@ def structure(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -
         return ["empty"]
     if not used.any():
         return ["zero"]
-    found = []
-    if m == n and m > 1:
-        found += _square(matrix, used)
-    if not found or found == ["symmetric"]:
-        found += _blocks(used)
-    for names, empty, said in ((rows, ~used.any(1), "a zero row"), (columns, ~used.any(0), "a zero column")):
-        some = [name for name, is_empty in zip(names, empty, strict=True) if is_empty]
-        if some:
-            what = said if len(some) == 1 else said.removeprefix("a ") + "s"
-            found.append(f"{what}: {listed(some)}")
+    words = _square(matrix, used) if m == n and m > 1 else []
+    if not words or words == ["symmetric"]:
+        words += _blocks(used)
+    for names, empty, noun in ((rows, ~used.any(1), "zero row"), (columns, ~used.any(0), "zero column")):
+        unused = [name for name, is_empty in zip(names, empty, strict=True) if is_empty]
+        if unused:
+            words.append(f"{f'a {noun}' if len(unused) == 1 else f'{noun}s'}: {listed(unused, NAMED)}")
     if not used.all():
-        found.append(f"{100 * (1 - used.mean()):.3g}% zeros")
-    return found
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names, the first few of many."""
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        words.append(f"{100 * (1 - used.mean()):.3g}% zeros")
+    return words
 
 
 def _square(matrix: np.ndarray, used: np.ndarray) -> list[str]:
-    m = len(matrix)
     diagonal = np.diagonal(matrix)
     if np.count_nonzero(used) == np.count_nonzero(diagonal):
         if np.all(diagonal == diagonal[0]):
@@ -268,11 +243,11 @@ def _square(matrix: np.ndarray, used: np.ndarray) -> list[str]:
         return ["lower triangular"]
     if not np.tril(used, -1).any():
         return ["upper triangular"]
-    return ["symmetric"] if m > 1 and np.array_equal(matrix, matrix.T) else []
+    return ["symmetric"] if np.array_equal(matrix, matrix.T) else []
 
 
 def _blocks(used: np.ndarray) -> list[str]:
-    """Groups of rows that share no column with another group."""
+    """Groups of rows that share no column with another group: the components of the graph of the entries."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -280,17 +255,16 @@ def _blocks(used: np.ndarray) -> list[str]:
     i, j = np.nonzero(used)
     graph = coo_array((np.ones(len(i)), (i, j + m)), shape=(m + n, m + n))
     _, labels = connected_components(graph, directed=False)
-    sizes = []
-    in_place = True
-    for label in np.unique(labels[i]):
-        own_rows, own_columns = np.flatnonzero(labels[:m] == label), np.flatnonzero(labels[m:] == label)
-        sizes.append((len(own_rows), len(own_columns)))
-        in_place &= bool(np.all(np.diff(own_rows) == 1) and np.all(np.diff(own_columns) == 1))
-        in_place &= bool(used[np.ix_(own_rows, own_columns)].any())
-    if len(sizes) < 2:
+    blocks = set(labels[i].tolist())
+    if len(blocks) < 2:
         return []
-    order = [labels[m:][np.flatnonzero(row)[0]] for row in used if row.any()]
-    in_place &= order == sorted(order, key=lambda label: int(np.flatnonzero(labels[m:] == label)[0]))
-    equal = len(set(sizes)) == 1
-    said = count(len(sizes), "block") + (f" of {sizes[0][0]}×{sizes[0][1]}" if equal else "")
-    return [f"block diagonal: {said}" if in_place else f"{said}, once rows and columns are put in order"]
+    down, across = labels[:m].tolist(), labels[m:].tolist()
+    heights, widths = Counter(down), Counter(across)
+    shapes = {(heights[block], widths[block]) for block in blocks}
+    words = count(len(blocks), "block")
+    if len(shapes) == 1:
+        words += " of {}×{}".format(*shapes.pop())
+    # each block as it is come upon down the rows and across the columns: once, and in one order
+    orders = [[block for block, _ in itertools.groupby(side) if block in blocks] for side in (down, across)]
+    in_place = orders[0] == orders[1] and len(orders[0]) == len(blocks)
+    return [f"block diagonal: {words}" if in_place else f"{words}, once rows and columns are put in order"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, raised, unknown
-from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS
+from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, Limits
 from vjpcalc.tensors.json import NONFINITE, dumps, is_record, loads
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class Settings:
     max_steps: int = MAX_STEPS
     max_elements: int = MAX_ELEMENTS
     use: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_steps, self.max_elements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,34 +108,30 @@ def _result(document: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 def read_job(document: Mapping[str, Any], settings: Settings) -> Job:
     """The Job that a line's document describes. Raises Diagnostic."""
     from vjpcalc.job.job import make_job
-    from vjpcalc.limits import Limits
 
     for key in document:
         if key not in KEYS:
             raise unknown("input", f"a job has no '{key}'", key, KEYS)
     expression, inputs = document.get("expression"), document.get("inputs") or {}
+    if expression is None:
+        raise Diagnostic("input", "the job has no expression", hint=EXAMPLE)
     if not isinstance(expression, str):
-        message = f"the expression is a text, not {expression!r}"
-        if expression is None:
-            message = "the job has no expression"
-        raise Diagnostic("input", message, hint=EXAMPLE)
+        raise Diagnostic("input", f"the expression is a text, not {expression!r}", hint=EXAMPLE)
     if not isinstance(inputs, dict):
         raise Diagnostic("input", "inputs is a JSON object of names and arrays", hint=EXAMPLE)
-    limits = Limits(settings.max_steps, settings.max_elements)
-    program = _program(expression)
     seed = document.get("seed")
     if isinstance(seed, dict) and not is_record(seed):
         seed = {name: _value(None, one, settings) for name, one in seed.items()}
     elif seed is not None:
         seed = _value(None, seed, settings)
     return make_job(
-        program,
+        _program(expression),
         {name: _value(name, value, settings) for name, value in inputs.items()},
         seed=seed,
         wrt=_names(document, "wrt"),
         outputs=_names(document, "outputs") or (),
         dtype=_text(document, "dtype") or settings.dtype,
-        limits=limits,
+        limits=settings.limits,
         use=_functions(settings.use),
         random_seed=settings.random_seed,
     )
@@ -156,26 +156,24 @@ def _value(name: str | None, value: Any, settings: Settings) -> Any:
     if not isinstance(value, str) or value in NONFINITE:
         return value
     from vjpcalc.job.arguments import Reader, parse_input, parse_seed
-    from vjpcalc.limits import Limits
 
     item = parse_seed(value) if name is None else parse_input(f"{name}={value}")
     if item.from_stdin:
         raise item.error("a job has no standard input", hint="@FILE is a file")
-    limits = Limits(settings.max_steps, settings.max_elements)
-    return Reader(None, settings.random_seed, limits).read(item)
+    return Reader(None, settings.random_seed, settings.limits).read(item)
 
 
 def _names(document: Mapping[str, Any], key: str) -> list[str] | None:
-    given = document.get(key)
-    if isinstance(given, str):
-        return [name.strip() for name in given.split(",") if name.strip()]
-    if given is not None and not (isinstance(given, list) and all(isinstance(name, str) for name in given)):
-        raise Diagnostic("input", f"{key} is a list of names, not {json.dumps(given)[:60]}")
-    return given
+    names = document.get(key)
+    if isinstance(names, str):
+        return [name.strip() for name in names.split(",") if name.strip()]
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise Diagnostic("input", f"{key} is a list of names, not {json.dumps(names)[:60]}")
+    return names
 
 
 def _text(document: Mapping[str, Any], key: str) -> str | None:
-    given = document.get(key)
-    if given is not None and not isinstance(given, str):
-        raise Diagnostic("input", f"{key} is a text, not {json.dumps(given)[:60]}")
-    return given
+    text = document.get(key)
+    if text is not None and not isinstance(text, str):
+        raise Diagnostic("input", f"{key} is a text, not {json.dumps(text)[:60]}")
+    return text

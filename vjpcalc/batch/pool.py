@@ -41,9 +41,8 @@ class Shard:
         """What RANK and WORLD_SIZE say, which torchrun and its like set. Raises Diagnostic (usage)."""
         rank, size = os.environ.get("RANK") or "0", os.environ.get("WORLD_SIZE") or "1"
         if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
-            raise Diagnostic(
-                "usage", f"RANK={rank} and WORLD_SIZE={size} are no rank and number of processes"
-            )
+            message = f"RANK={rank} and WORLD_SIZE={size} are no rank and number of processes"
+            raise Diagnostic("usage", message)
         return cls(int(rank), int(size))
 
 
@@ -77,9 +76,8 @@ def run(
         lines = wanted(stream if descriptor is None else lines_at_hand(descriptor))
         yield from _in_parallel(lines, descriptor, settings, processes)
         return
-    for numbered in wanted(stream):
-        assert numbered is not None
-        yield run_line(*numbered, settings)
+    for number, line in filter(None, wanted(stream)):
+        yield run_line(number, line, settings)
 
 
 def count_jobs(stream: IO[bytes], shard: Shard) -> int | None:
@@ -122,9 +120,8 @@ def lines_at_hand(descriptor: int) -> Iterator[bytes | None]:
 class _Worker:
     process: Any
     connection: Connection
-    given: deque[tuple[int, int, bytes]] = field(
-        default_factory=deque
-    )  # (index, line number, line), in order
+    # index, line number, line of each that it has, in order
+    given: deque[tuple[int, int, bytes]] = field(default_factory=deque)
 
 
 def _in_parallel(
@@ -182,8 +179,8 @@ def _hand_out(
                         taken += 1
                 if not returned:
                     break
-                worker.given.append(task := returned.popleft())
-                _send(worker.connection, task[1:])
+                worker.given.append(returned.popleft())
+                _send(worker.connection, worker.given[-1][1:])
         busy = {worker.connection: worker for worker in workers if worker.given}
         if ended and not busy:
             return
@@ -197,9 +194,8 @@ def _hand_out(
                 worker.process.join()
                 status = worker.process.exitcode
                 if not started and (status or 0) > 0:
-                    raise Diagnostic(
-                        "internal", "no worker process can be started", hint="leave --jobs out"
-                    ) from None
+                    message = "no worker process can be started"
+                    raise Diagnostic("internal", message, hint="leave --jobs out") from None
                 index, number, line = worker.given.popleft()
                 finished[index] = _died(number, line, status)
                 returned.extend(worker.given)

@@ -30,7 +30,7 @@ class Done:
 
 
 class Records:
-    """A file of records: one whole line at a time is appended, and nobody else may write it meanwhile.
+    """A file of records: one whole line at a time is appended, and no other process may write it meanwhile.
 
     With ``resume`` it is continued: ``done`` says what it holds by line, and a last line that was cut short
     is dropped. Without, it is emptied. Raises Diagnostic (usage) where it cannot be written, or holds
@@ -63,11 +63,10 @@ class Records:
 
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Diagnostic(
-                "usage", f"another vjpcalc is writing '{self.path}'", hint="wait for it, or end it"
-            ) from None
+            message = f"another vjpcalc is writing '{self.path}'"
+            raise Diagnostic("usage", message, hint="wait for it, or end it") from None
         except (ImportError, OSError):
-            return  # no locks here
+            pass  # no locks here
 
     def holds(self, number: int, line: bytes) -> bool:
         """True if a job has its record. Raises Diagnostic (usage) where that came from another job."""
@@ -123,9 +122,8 @@ def read_records(path: str, *, strict: bool = False) -> tuple[dict[int, Done], i
                 raise _no_records(path, position)
             try:
                 record = json.loads(line)
-                number = record["line"]
                 failure = failure_of(record, strict=strict)
-                done[number] = Done(failure, record.get("id"), record.get("expression"))
+                done[record["line"]] = Done(failure, record.get("id"), record.get("expression"))
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise _no_records(path, position) from None
             size += len(line)
@@ -196,10 +194,9 @@ class Tally:
         before = f", {self.known:,} before" if self.known else ""
         parts = [f"{self.ran + self.known - len(self.failed):,} done"]
         for kind, noun in {"error": "error", "check": "failed check"}.items():
-            lines = [line for line, failure in self.failed.items() if failure == kind]
+            lines = sorted(line for line, failure in self.failed.items() if failure == kind)
             if lines:
-                shown = ", ".join(f"{line:,}" for line in sorted(lines)[:SHOWN]) + ", …" * (
-                    len(lines) > SHOWN
-                )
-                parts.append(f"{count(len(lines), noun)} (line{'s' if len(lines) > 1 else ''} {shown})")
+                shown = [f"{line:,}" for line in lines[:SHOWN]] + ["…"] * (len(lines) > SHOWN)
+                plural = "s" if len(lines) > 1 else ""
+                parts.append(f"{count(len(lines), noun)} (line{plural} {', '.join(shown)})")
         return f"{count(self.ran, 'job')} in {seconds:.1f} s{rate}{before}: " + ", ".join(parts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np  # noqa: TID253 (imported only once somebody measures noise)
+import numpy as np  # noqa: TID253 (imported only once noise is measured)
 
 PAIRS = 3  # of runs in opposite directions
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
 from vjpcalc.engines.kernels import kernel
+from vjpcalc.language.trace import with_arrays
 from vjpcalc.operators.row import Call, Operator
 
 MODULES = {"": "numpy", "linalg": "numpy.linalg", "scipy": "scipy.special"}  # how a row's texts call them
@@ -36,16 +37,15 @@ class ReferenceEngine:
 
     def apply(self, operator: Operator, values: Mapping[str, Any]) -> np.ndarray:
         if operator.function is not None:
-            return _call_user_function(operator, values)
+            return _call_in_torch(operator.function, operator, values)
         function = self.resolve(operator.numpy)
         positional, keywords = operator.arguments("numpy", values)
         with np.errstate(all="ignore"):
             result = function(*positional, **keywords)
         field = Call.parse(operator.numpy).field
         result = np.asarray(getattr(result, field) if field else result)
-        return (
-            result.astype(np.float64) if operator.kind == "creation" and result.dtype.kind == "f" else result
-        )
+        created = operator.kind == "creation" and result.dtype.kind == "f"
+        return result.astype(np.float64) if created else result
 
     def resolve(self, call: str) -> Callable[..., Any]:
         """The function behind a row's ``numpy`` text."""
@@ -58,9 +58,8 @@ class ReferenceEngine:
 
     def constant(self, data: Any, *, whole: bool = False) -> np.ndarray:
         array = np.asarray(data)
-        if array.dtype.kind == "b" or (whole and array.dtype.kind == "i"):
-            return array
-        return array.astype(np.float64)
+        kept = array.dtype.kind == "b" or (whole and array.dtype.kind == "i")
+        return array if kept else array.astype(np.float64)
 
     def item(self, array: np.ndarray) -> float | int | bool:
         return array.item()
@@ -69,17 +68,15 @@ class ReferenceEngine:
         return array.dtype == bool
 
 
-def _call_user_function(operator: Operator, values: Mapping[str, Any]) -> np.ndarray:
+def _call_in_torch(function: Callable[..., Any], row: Operator, values: Mapping[str, Any]) -> np.ndarray:
     """The forward of a user's torch function, run without autograd: here alone must torch be asked."""
     import torch
 
-    from vjpcalc.language.trace import with_arrays
+    def tensor(array: Any) -> torch.Tensor:
+        return torch.from_numpy(np.array(array))
 
-    assert operator.function is not None
-    arguments = {
-        key: with_arrays(value, lambda array: torch.from_numpy(np.array(array)))
-        for key, value in values.items()
-    }
-    positional, keywords = operator.arguments("torch", arguments)
+    arguments = {name: with_arrays(value, tensor) for name, value in values.items()}
+    positional, keywords = row.arguments("torch", arguments)
     with torch.no_grad():
-        return operator.function(*positional, **keywords).detach().numpy()
+        result: np.ndarray = function(*positional, **keywords).detach().numpy()
+    return result

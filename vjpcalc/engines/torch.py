@@ -27,18 +27,13 @@ class TorchEngine:
     name = "torch"
     expands = False
 
-    def __init__(
-        self,
-        dtype: torch.dtype = torch.float64,
-        seed: int = 0,
-        noise: Noise | None = None,
-    ) -> None:
+    def __init__(self, dtype: torch.dtype = torch.float64, seed: int = 0, noise: Noise | None = None) -> None:
         self.dtype, self.noise = dtype, noise
         self._creation = ReferenceEngine(seed)  # both engines draw the same random numbers
 
     def apply(self, operator: Operator, values: Mapping[str, Any]) -> torch.Tensor:
         if operator.kind == "creation":
-            return self._as_constant(self._creation.apply(operator, values))
+            return self.constant(self._creation.apply(operator, values), whole=True)
         function = operator.function or resolve(operator.torch)
         positional, keywords = operator.arguments("torch", values)
         result = function(*positional, **keywords)
@@ -56,11 +51,8 @@ class TorchEngine:
 
     def constant(self, data: Any, *, whole: bool = False) -> torch.Tensor:
         tensor = torch.tensor(data)
-        return (
-            tensor
-            if tensor.dtype == torch.bool or (whole and not tensor.is_floating_point())
-            else tensor.to(self.dtype)
-        )
+        kept = tensor.dtype == torch.bool or (whole and not tensor.is_floating_point())
+        return tensor if kept else tensor.to(self.dtype)
 
     def item(self, array: torch.Tensor) -> float | int | bool:
         return array.item()
@@ -68,16 +60,11 @@ class TorchEngine:
     def is_mask(self, array: torch.Tensor) -> bool:
         return array.dtype == torch.bool
 
-    def _as_constant(self, array: Any) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
-
     def perturb(self, tensor: torch.Tensor, *, values: bool = True) -> torch.Tensor:
         """The tensor, each element, and later each element of its cotangent, moved by up to one ulp.
 
         It is changed in place and behind autograd's back, so that what the operator saved for its backward
-        moves with it: the rounding error of a saved result is what many a gradient is sensitive to (1 -
-        tanh²).
+        moves with it: many a gradient is sensitive to the rounding error of a saved result (1 - tanh²).
         """
         if tensor.is_floating_point():
             if values:
@@ -91,8 +78,7 @@ class TorchEngine:
         signs = torch.from_numpy(self.noise(tensor.shape)).to(tensor.dtype)
         info = torch.finfo(tensor.dtype)
         smallest = (tensor != 0).to(tensor.dtype) * (info.smallest_normal * info.eps)
-        noise = signs * torch.maximum(tensor.abs() * info.eps, smallest)
-        return torch.where(torch.isfinite(noise), noise, torch.zeros_like(noise))
+        return (signs * torch.maximum(tensor.abs() * info.eps, smallest)).nan_to_num(0.0, 0.0, 0.0)
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -120,10 +106,5 @@ def _shares(result: torch.Tensor, value: Any) -> bool:
 def resolve(call: str) -> Callable[..., Any]:
     """The function behind a row's ``torch`` text: a name below ``torch``, or Python's own ``operator.…``."""
     path = Call.parse(call).path
-    root, _, name = path.partition(".")
-    if root == "operator":
-        return getattr(python, name)
-    found: Any = torch
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
+    name = path.removeprefix("operator.")
+    return python.attrgetter(name)(torch if name == path else python)

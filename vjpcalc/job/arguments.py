@@ -12,19 +12,21 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import keyword
 import os
 import re
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, Span, reason, unknown
 from vjpcalc.tensors.dtypes import Loaded, canonical, check_fits, dtype_name
 from vjpcalc.tensors.files import BY_ENDING, choose, choose_json, read
-from vjpcalc.tensors.json import array_fault, from_json, loads, locate
+from vjpcalc.tensors.json import Misfit, from_json, loads, locate
 
 if TYPE_CHECKING:
     import torch
@@ -39,9 +41,9 @@ EXAMPLE = "inputs are written NAME=VALUE: x='[1, 2, 3]', x=@x.npy, x='randn(3)'"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An input or seed as it was written. ``start`` is where in the source text its value begins."""
+    """An input or seed as it was written; a seed without a name has ``""``. At ``start`` its value begins."""
 
-    name: str | None
+    name: str
     dtype: str | None
     value: str
     source: Source
@@ -73,84 +75,68 @@ def parse_input(text: str) -> Item:
     """Read ``NAME=VALUE`` or ``NAME:DTYPE=VALUE``. Raises Diagnostic (input)."""
     head, equals, value = text.partition("=")
     if not equals:
-        raise Diagnostic(
-            "input", f"'{text}' is not an input: there is no '='", hint=EXAMPLE, span=Span(0, len(text)),
-            source=Source(text, "input"),
-        )  # fmt: skip
-    return _item(text, head, value, "input")
+        message, span = f"'{text}' is not an input: there is no '='", Span(0, len(text))
+        raise Diagnostic("input", message, hint=EXAMPLE, span=span, source=Source(text, "input"))
+    return _named(text, head, value, "input")
 
 
 def parse_seed(text: str) -> Item:
     """Read ``VALUE``, ``NAME=VALUE`` or ``NAME:DTYPE=VALUE``, NAME an output's. Raises Diagnostic (seed)."""
-    named = re.match(r"\s*[^\W\d]\w*\s*(:\s*[\w.]+\s*)?(?==[^=]|=$)", text)
-    if named:
-        return _item(text, named.group(), text[named.end() + 1 :], "seed")
-    return _valued(
-        Item(None, None, text.strip(), Source(text, "seed"), len(text) - len(text.lstrip()), "seed")
-    )
+    head = re.match(r"\s*[^\W\d]\w*\s*(:\s*[\w.]+\s*)?(?==[^=]|=$)", text)
+    if head:
+        return _named(text, head.group(), text[head.end() + 1 :], "seed")
+    start = len(text) - len(text.lstrip())
+    return _valued(Item("", None, text.strip(), Source(text, "seed"), start, "seed"))
 
 
 def parse_inputs(texts: Iterable[str]) -> dict[str, Item]:
     """Inputs by name, in order. Raises Diagnostic (input), also where a name stands twice."""
     items: dict[str, Item] = {}
-    for text in texts:
-        item = parse_input(text)
-        assert item.name is not None
+    for item in map(parse_input, texts):
         if item.name in items:
-            before = items[item.name].source.text
-            shown = before if len(before) <= 40 else before[:39] + "…"
-            raise item.error(
-                f"'{item.name}' is given twice", hint=f"the first was {shown}", span=_head_span(item)
-            )
+            first = items[item.name].source.text
+            hint = f"the first was {first if len(first) <= 40 else first[:39] + '…'}"
+            raise item.error(f"'{item.name}' is given twice", hint=hint, span=_name_span(item))
         items[item.name] = item
     return items
 
 
-def _item(text: str, head: str, value: str, kind: str) -> Item:
-    name, colon, dtype = head.partition(":")
-    start = len(head) + 1 + len(value) - len(value.lstrip())
-    # Python reads identifiers in this form, and so does the expression that the name stands in
-    item = Item(
-        unicodedata.normalize("NFKC", name.strip()),
-        None,
-        value.strip(),
-        Source(text, name.strip() or kind),
-        start,
-        kind,
-    )
-    _check_name(item, name)
-    if colon:
-        place = Span(len(name) + 1, max(len(head), len(name) + 2))
-        if not dtype.strip():
-            raise item.error("a dtype is missing after ':'", hint="for example x:float32=…", span=place)
-        try:
-            canonical_dtype = canonical(dtype)
-        except Diagnostic as diagnostic:
-            raise item.error(diagnostic.message, hint=diagnostic.hint, span=place) from None
-        item = Item(item.name, canonical_dtype, item.value, item.source, start, kind)
-    return _valued(item)
-
-
-def _check_name(item: Item, written: str) -> None:
-    name = item.name or ""
-    lead = len(written) - len(written.lstrip())
-    span = Span(lead, lead + max(len(name), 1))
-    if not name:
-        raise item.error("a name is missing before '='", hint=EXAMPLE, span=span)
+def checked_name(name: str) -> str:
+    """An input's name as Python reads it in an expression. Raises Diagnostic (input) where it can be none."""
+    name = unicodedata.normalize("NFKC", name)
     if keyword.iskeyword(name):
-        raise item.error(
-            f"'{name}' is a word of the language and cannot be a name", hint=f"call it {name}_", span=span
-        )
-    if not name.isidentifier():
+        message, hint = f"'{name}' is a word of the language and cannot be a name", f"call it {name}_"
+    elif not name.isidentifier():
+        message = f"'{name}' cannot be a name: letters, digits and _ make one, and it begins with no digit"
         better = re.sub(r"\W+", "_", name).strip("_")
         better = f"_{better}" if better[:1].isdigit() else better
-        raise item.error(
-            f"'{name}' cannot be a name: letters, digits and _ make one, and it begins with no digit",
-            hint=f"call it {better}" if better.isidentifier() else None,
-            span=span,
-        )
-    if name.startswith("__"):
-        raise item.error("a name cannot begin with two underscores", span=span)
+        hint = f"call it {better}" if better.isidentifier() else ""
+    elif name.startswith("__"):
+        message, hint = "a name cannot begin with two underscores", ""
+    else:
+        return name
+    raise Diagnostic("input", message, hint=hint or None)
+
+
+def _named(text: str, head: str, value: str, kind: str) -> Item:
+    """The Item of a text whose ``head``, NAME or NAME:DTYPE, stands before its ``value``."""
+    name, colon, dtype = head.partition(":")
+    start = len(head) + 1 + len(value) - len(value.lstrip())
+    item = Item(name.strip(), None, value.strip(), Source(text, name.strip() or kind), start, kind)
+    if not item.name:
+        place = Span(len(name), len(name) + 1)
+        raise item.error("a name is missing before '='", hint=EXAMPLE, span=place)
+    place = _name_span(item)
+    try:
+        item = replace(item, name=checked_name(item.name))
+        if colon:
+            place = Span(len(name) + 1, max(len(head), len(name) + 2))
+            if not dtype.strip():
+                raise item.error("a dtype is missing after ':'", hint="for example x:float32=…")
+            item = replace(item, dtype=canonical(dtype))
+    except Diagnostic as diagnostic:
+        raise item.error(diagnostic.message, hint=diagnostic.hint, span=place) from None
+    return _valued(item)
 
 
 def _valued(item: Item) -> Item:
@@ -159,18 +145,16 @@ def _valued(item: Item) -> Item:
     if not item.value:
         raise item.error(f"{what} has no value", hint=EXAMPLE, span=Span(max(end - 1, 0), end))
     if item.value.startswith("=") and item.name:
-        raise item.error(
-            "'==' compares; a value is given with one '='", span=Span(item.start - 1, item.start + 1)
-        )
+        place = Span(item.start - 1, item.start + 1)
+        raise item.error("'==' compares; a value is given with one '='", span=place)
     if item.value in ("@", "-:") or (item.from_file and item.value[1:].startswith(":")):
         missing = "key" if item.value == "-:" else "file name"
-        raise item.error(
-            f"a {missing} is missing", hint="a file is written @FILE or @FILE:KEY; -:KEY is standard input"
-        )
+        hint = "a file is written @FILE or @FILE:KEY; -:KEY is standard input"
+        raise item.error(f"a {missing} is missing", hint=hint)
     return item
 
 
-def _head_span(item: Item) -> Span:
+def _name_span(item: Item) -> Span:
     start = len(item.source.text) - len(item.source.text.lstrip())
     return Span(start, start + len(item.source.name))
 
@@ -195,8 +179,6 @@ class Reader:
     ) -> None:
         self._stdin, self.random_seed, self.limits = stdin, random_seed, limits
         self.default = dtype_name(default)
-        self._document: Any = None
-        self._was_read = False
 
     def inputs(self, texts: Iterable[str]) -> dict[str, torch.Tensor]:
         """The tensors of ``NAME=VALUE`` texts, by name, in order. Raises Diagnostic (input)."""
@@ -209,13 +191,11 @@ class Reader:
         """
         seeds: dict[str, tuple[torch.Tensor, ...]] = {}
         for item in map(parse_seed, texts):
-            if item.name is None and len(outputs) > 1:
-                raise item.error(
-                    "there are several outputs: say which one this seed belongs to",
-                    hint=f"give it by name: --seed {outputs[0]}=…",
-                )
-            if item.name is not None and item.name not in outputs:
-                message, span = f"there is no output '{item.name}'", _head_span(item)
+            if not item.name and len(outputs) > 1:
+                message = "there are several outputs: say which one this seed belongs to"
+                raise item.error(message, hint=f"give it by name: --seed {outputs[0]}=…")
+            if item.name and item.name not in outputs:
+                message, span = f"there is no output '{item.name}'", _name_span(item)
                 raise unknown("seed", message, item.name, outputs, span=span, source=item.source)
             name = item.name or outputs[0]
             seeds[name] = (*seeds.get(name, ()), self.tensor(item))
@@ -247,34 +227,28 @@ class Reader:
             path, key = split_key(item.value[1:])
             return read(path, key)
         if item.from_stdin:
-            return self._from_stdin(item)
+            key = item.value[2:] or None
+            return choose_json(
+                self._document,
+                lambda keys, also=(): choose(keys, also, key, "standard input", "-"),
+                pipe=True,
+            )
         loaded = _from_json(item)
         return _from_expression(item, self.random_seed, self.limits) if loaded is None else loaded
 
-    def _from_stdin(self, item: Item) -> Loaded:
-        key = item.value[2:] or None
-        if not self._was_read:
-            self._document = _read_document(self._stdin)
-            self._was_read = True
-        return choose_json(
-            self._document,
-            lambda keys, also=(): choose(keys, also, key, "standard input", "-"),
-            pipe=True,
-        )
+    @functools.cached_property
+    def _document(self) -> Any:
+        """The JSON document on standard input."""
+        return _read_document(self._stdin)
 
 
 def split_key(text: str) -> tuple[str, str | None]:
     """``FILE[:KEY]`` apart; either may hold colons: the longest file there is, else up to a known ending."""
     colons = [match.start() for match in re.finditer(":", text)]
-    path = next(
-        (text[:end] for end in [len(text), *reversed(colons)] if os.path.isfile(_home(text[:end]))), None
-    )
-    if path is None:
-        known = tuple(BY_ENDING)
-        path = next((text[:end] for end in colons if text[:end].lower().endswith(known)), None)
-    if path is None:
-        path = text
-    return _home(path), text[len(path) + 1 :] or None
+    files = (end for end in [len(text), *reversed(colons)] if os.path.isfile(_home(text[:end])))
+    known = (end for end in colons if text[:end].lower().endswith(tuple(BY_ENDING)))
+    end = next(itertools.chain(files, known), len(text))
+    return _home(text[:end]), text[end + 1 :] or None
 
 
 def _home(path: str) -> str:
@@ -290,16 +264,14 @@ def _read_document(stream: IO[Any] | None) -> Any:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
     except UnicodeDecodeError:
-        raise Diagnostic(
-            "input", "standard input is not JSON: it is not UTF-8 text", hint="a file is x=@FILE"
-        ) from None
+        message = "standard input is not JSON: it is not UTF-8 text"
+        raise Diagnostic("input", message, hint="a file is x=@FILE") from None
     except (OSError, ValueError) as error:
         raise Diagnostic("input", f"standard input cannot be read: {reason(error)}") from None
     text = text.removeprefix("\ufeff")
     if not text.strip():
-        raise Diagnostic(
-            "input", "standard input is empty: JSON was expected", hint="did the command before fail?"
-        )
+        message = "standard input is empty: JSON was expected"
+        raise Diagnostic("input", message, hint="did the command before fail?")
     return loads(text, Source(text, "standard input"))
 
 
@@ -312,9 +284,13 @@ def _from_json(item: Item) -> Loaded | None:
         if only_json:
             raise
         return None
-    if isinstance(document, list) and (fault := array_fault(document)) is not None:
-        raise item.error(fault.message, hint=fault.hint, span=locate(item.value, fault.path, item.start))
-    return from_json(document)
+    try:
+        return from_json(document)
+    except Misfit as misfit:
+        if not isinstance(document, list):
+            raise
+        place = locate(item.value, misfit.path, item.start)
+        raise item.error(misfit.fault, hint=misfit.hint, span=place) from None
 
 
 def _from_expression(item: Item, random_seed: int, limits: Limits | None) -> Loaded:
@@ -322,7 +298,7 @@ def _from_expression(item: Item, random_seed: int, limits: Limits | None) -> Loa
     from vjpcalc.language import interpret, syntax
 
     # no input's name has a blank in it
-    stream = f"seed {item.name or ''}" if item.kind == "seed" else item.name or ""
+    stream = f"seed {item.name}" if item.kind == "seed" else item.name
     engine = ReferenceEngine([random_seed, zlib.crc32(stream.encode())])
     try:
         program = syntax.parse(item.value, item.source.name)

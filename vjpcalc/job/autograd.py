@@ -32,11 +32,8 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
         trace = job.run(engine, inputs)
     for name, node in trace.outputs.items():
         if not node.value.is_floating_point():
-            kind = (
-                "a mask (bool)"
-                if node.value.dtype == torch.bool
-                else f"whole numbers ({dtype_of(node.value)})"
-            )
+            dtype = dtype_of(node.value)
+            kind = "a mask (bool)" if dtype == "bool" else f"whole numbers ({dtype})"
             raise Diagnostic(
                 "type",
                 f"the output '{name}' has no gradient: it is {kind}",
@@ -51,24 +48,22 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
 def backward(
     run: Forward, seeds: Mapping[str, Sequence[torch.Tensor]]
 ) -> tuple[dict[str, torch.Tensor], int]:
-    """Call ``backward`` once for each round of seeds: the accumulated gradients, and the number of calls.
+    """Call ``backward`` with the first seed of each output, then with the second, and so on.
 
-    A leaf that no output depends on gets zeros. Raises Diagnostic.
+    The result is the accumulated gradients, zeros for a leaf that no output depends on, and the number of
+    calls. Raises Diagnostic.
     """
-    rounds = max((len(given) for given in seeds.values()), default=0)
-    for turn in range(rounds):
-        roots = {
-            name: given[turn]
-            for name, given in seeds.items()
-            if turn < len(given) and run.trace.outputs[name].value.requires_grad
-        }
+    outputs = {name: node.value for name, node in run.trace.outputs.items() if node.value.requires_grad}
+    calls = max(map(len, seeds.values()), default=0)
+    for call in range(calls):
+        roots = {name: own[call] for name, own in seeds.items() if name in outputs and call < len(own)}
         if roots:
-            tensors = [run.trace.outputs[name].value for name in roots]
+            tensors = [outputs[name] for name in roots]
             try:
-                torch.autograd.backward(tensors, list(roots.values()), retain_graph=turn + 1 < rounds)
+                torch.autograd.backward(tensors, list(roots.values()), retain_graph=call + 1 < calls)
             except Exception as error:
                 raise backward_fault(run.job, error) from error
-    return gradients_of(run), rounds
+    return gradients_of(run), calls
 
 
 def gradients_of(run: Forward) -> dict[str, torch.Tensor]:
@@ -79,7 +74,7 @@ def gradients_of(run: Forward) -> dict[str, torch.Tensor]:
 
 
 def backward_fault(job: Job, error: Exception) -> Exception:
-    """What went wrong in ``backward()``: in a function of the user's own, if it is there; else in torch."""
+    """What to raise where ``backward()`` failed: it names the user's own function, if it was that."""
     for frame, _ in traceback.walk_tb(error.__traceback__ if job.use else None):
         module = str(frame.f_globals.get("__name__", ""))
         if frame.f_code.co_name == "backward" and module.split(".")[0] not in ("torch", "vjpcalc"):
@@ -93,10 +88,9 @@ def compute(job: Job) -> VJP:
     """The whole job, without the check. Raises Diagnostic."""
     run = forward(job)
     seeds = match_seeds(job, run.trace.outputs)
-    outputs = run.outputs
     gradients, calls = backward(run, seeds)
-    totals = {name: sum(given[1:], given[0]) for name, given in seeds.items()}
-    return VJP(run, outputs, totals, gradients, calls, tuple(_notes(run, calls)))
+    totals = {name: sum(own[1:], own[0]) for name, own in seeds.items()}
+    return VJP(run, run.outputs, totals, gradients, calls, tuple(_notes(run, calls)))
 
 
 def _notes(run: Forward, calls: int) -> list[str]:
@@ -128,8 +122,5 @@ def cotangents(job: Job, seeds: Mapping[str, torch.Tensor]) -> tuple[Forward, di
         if node.value.requires_grad and not node.value.is_leaf:
             node.value.retain_grad()
     backward(again, {name: [seed] for name, seed in seeds.items()})
-    return again, {
-        node.index: node.value.grad
-        for node in again.trace.nodes
-        if node.value.requires_grad and node.value.grad is not None
-    }
+    cotangents = {node.index: node.value.grad for node in again.trace.nodes if node.value.requires_grad}
+    return again, {index: cotangent for index, cotangent in cotangents.items() if cotangent is not None}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import torch  # noqa: TID253 (imported only once there is a job)
 
 from vjpcalc.diagnostics import Diagnostic, unknown
+from vjpcalc.job.arguments import checked_name
 from vjpcalc.job.use import operator
 from vjpcalc.language.engine import Engine
 from vjpcalc.language.interpret import run
@@ -88,10 +87,7 @@ def make_job(
     use: Use | None = None,
     random_seed: int = 0,
 ) -> Job:
-    """A Job from what a caller has: texts, lists, arrays; see ``api.vjp`` for the arguments.
-
-    Raises Diagnostic.
-    """
+    """A Job from texts, lists and arrays: the arguments are those of ``api.vjp``. Raises Diagnostic."""
     program = parse(expression) if isinstance(expression, str) else expression
     kind = parse_dtype(dtype)
     outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
@@ -101,20 +97,18 @@ def make_job(
     elif seed is None or len(names) == 1:
         seeds = {} if seed is None else {names[0]: seed}
     else:
-        raise Diagnostic(
-            "seed",
-            "there are several outputs: say which one the seed belongs to",
-            hint=f"give seeds by name: {{'{names[0]}': …}}",
-        )
+        message = "there are several outputs: say which one the seed belongs to"
+        raise Diagnostic("seed", message, hint=f"give seeds by name: {{'{names[0]}': …}}")
 
-    def tensors(own: Any) -> tuple[torch.Tensor, ...]:
-        calls = own if isinstance(own, tuple) else (own,)
-        return tuple(as_tensor(one, kind, "the seed", "seed") for one in calls)
+    def tensors(calls: Any) -> tuple[torch.Tensor, ...]:
+        """The seeds of an output's ``backward`` calls: a tuple, or the seed of the only one."""
+        calls = calls if isinstance(calls, tuple) else (calls,)
+        return tuple(as_tensor(value, kind, "the seed", "seed") for value in calls)
 
     return Job(
         program,
-        {checked_name(name): as_tensor(value, kind, f"'{name}'") for name, value in inputs.items()},
-        {name: tensors(own) for name, own in seeds.items()},
+        {checked_name(str(name)): as_tensor(value, kind, f"'{name}'") for name, value in inputs.items()},
+        {name: tensors(calls) for name, calls in seeds.items()},
         [wrt] if isinstance(wrt, str) else wrt,
         outputs,
         kind,
@@ -125,18 +119,6 @@ def make_job(
         },
         random_seed,
     )
-
-
-def checked_name(name: str) -> str:
-    """An input's name as Python reads it in an expression. Raises Diagnostic (input) where it can be none."""
-    normalized = unicodedata.normalize("NFKC", name) if isinstance(name, str) else ""
-    if not normalized.isidentifier() or keyword.iskeyword(normalized) or normalized.startswith("__"):
-        raise Diagnostic(
-            "input",
-            f"{name!r} cannot be a name",
-            hint="letters, digits and _ make one, it begins with no digit, and it is no word of the language",
-        )
-    return normalized
 
 
 def parse_dtype(dtype: str | torch.dtype | None) -> torch.dtype:

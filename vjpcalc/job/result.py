@@ -44,9 +44,7 @@ class LeafCheck:
         """To how many decimal digits gradient and Jᵀ·seed agree; 16 is all of float64's."""
         if self.max_rel_error is None or not math.isfinite(self.max_rel_error):
             return None
-        return (
-            16 if self.max_rel_error < 1e-16 else max(0, min(16, math.floor(-math.log10(self.max_rel_error))))
-        )
+        return max(0, math.floor(-math.log10(max(self.max_rel_error, 1e-16))))
 
     def to_dict(self) -> dict[str, Any]:
         def number(value: float | None) -> float | str | None:
@@ -122,7 +120,7 @@ class VJP:
         return self.job.program.text
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document: plain dicts, lists, strings and numbers, non-finite numbers as strings."""
+        """The JSON document: plain dicts, lists, texts and numbers, non-finite numbers as texts."""
 
         def records(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
             return {name: to_record(tensor) for name, tensor in tensors.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 
 import torch  # noqa: TID253 (imported only once there is a seed)
@@ -23,16 +25,14 @@ def match_seeds(job: Job, outputs: Mapping[str, Node]) -> dict[str, list[torch.T
     several = len(outputs) > 1
     matched = {}
     for name, node in outputs.items():
-        shape, given = node.shape, list(job.seeds.get(name, ()))
-        if not given:
-            if node.value.numel() != 1:
-                raise _missing_seed(name, shape, several)
-            matched[name] = [torch.ones_like(node.value.detach())]
-            continue
-        for seed in given:
-            if tuple(seed.shape) != shape:
-                raise _misshapen_seed(name, shape, seed, several)
-        matched[name] = [_cast(seed, node.value.dtype) for seed in given]
+        value = node.value.detach()
+        seeds = job.seeds.get(name) or ([torch.ones_like(value)] if value.numel() == 1 else [])
+        if not seeds:
+            raise _missing_seed(name, node.shape, several)
+        for seed in seeds:
+            if tuple(seed.shape) != node.shape:
+                raise _misshapen_seed(name, node.shape, seed, several)
+        matched[name] = [_cast(seed, value.dtype) for seed in seeds]
     return matched
 
 
@@ -65,33 +65,30 @@ def _missing_seed(name: str, shape: tuple[int, ...], several: bool) -> Diagnosti
 
 
 def _misshapen_seed(name: str, shape: tuple[int, ...], seed: torch.Tensor, several: bool) -> Diagnostic:
-    said = "a single number (shape ())" if not shape else f"of shape {shape}"
-    given = "a single number (shape ())" if not seed.shape else f"of shape {tuple(seed.shape)}"
-    if seed.numel() == torch.Size(shape).numel():
-        fixed = seed.reshape(shape)
-        how = (
-            f"it has the right number of elements: reshaped to {shape} it fits"
-            if shape
-            else "give it without brackets"
-        )
-    else:
-        try:
-            fixed = seed.broadcast_to(shape)
-            how = f"repeated to {shape} it would fit; vjpcalc does not guess that"
-        except RuntimeError:
-            fixed = None
-            wanted = torch.Size(shape).numel()
-            how = f"it has {count(seed.numel(), 'element')}, the output {count(wanted, 'element')}"
-    if fixed is None or fixed.numel() > 64:
-        value = _ones(shape)
-        how += "; all ones would give the gradient of the sum of the output"
-    else:
-        value = str(fixed.tolist()).replace(".0,", ",").replace(".0]", "]")
-        value = value.removesuffix(".0")
+    value, advice = _repaired(seed, shape)
+    given, due = (f"of shape {tuple(s)}" if s else "a single number (shape ())" for s in (seed.shape, shape))
     return Diagnostic(
         "seed",
-        f"the seed is {given}, the output '{name}' is {said}: they must have one shape",
+        f"the seed is {given}, the output '{name}' is {due}: they must have one shape",
         hint="backward(v) computes Jᵀ·v: v has one number for each element of the output, in its shape.\n"
-        f"{how[0].upper()}{how[1:]}.",
+        f"{advice}.",
         arguments=_argument(name, value, several),
     )
+
+
+def _repaired(seed: torch.Tensor, shape: tuple[int, ...]) -> tuple[str, str]:
+    """The text of a seed of this shape, as like the given one as may be, and a sentence about it."""
+    size = math.prod(shape)
+    try:
+        if seed.numel() == size:
+            repaired = seed.reshape(shape)
+            advice = f"It has the right number of elements: reshaped to {shape} it fits"
+            advice = advice if shape else "Give it without brackets"
+        else:
+            repaired = seed.broadcast_to(shape)
+            advice = f"Repeated to {shape} it would fit; vjpcalc does not guess that"
+        if size <= 64:
+            return re.sub(r"\.0\b", "", str(repaired.tolist())), advice
+    except RuntimeError:  # it cannot be repeated
+        advice = f"It has {count(seed.numel(), 'element')}, the output {count(size, 'element')}"
+    return _ones(shape), f"{advice}; all ones would give the gradient of the sum of the output"

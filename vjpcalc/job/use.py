@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vjpcalc.diagnostics import Diagnostic, raised, unknown
-from vjpcalc.operators.row import REQUIRED, Operator, Parameter
+from vjpcalc.operators.row import Operator, Parameter
 
 
 def load(text: str) -> Operator:
@@ -40,10 +40,8 @@ def load(text: str) -> Operator:
         sys.path.pop(0)
     function = getattr(module, name, None)
     if not callable(function):
-        functions = [
-            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
-        ]
-        raise unknown("usage", f"--use: '{file}' has no function '{name}'", name, functions)
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise unknown("usage", f"--use: '{file}' has no function '{name}'", name, known)
     return operator(name, function)
 
 
@@ -62,12 +60,11 @@ def operator(name: str, function: Callable[..., Any]) -> Operator:
         except (TypeError, ValueError):
             signature = [inspect.Parameter("tensors", inspect.Parameter.VAR_POSITIONAL)]
     parameters = []
-    for given in signature:
-        if given.kind is inspect.Parameter.VAR_POSITIONAL:
-            parameters.append(Parameter(given.name, "tensors", variadic=True))
-        elif given.kind is not inspect.Parameter.VAR_KEYWORD:
-            option = given.default is not inspect.Parameter.empty
-            parameters.append(
-                Parameter(given.name, "any" if option else "tensor", given.default if option else REQUIRED)
-            )
+    for parameter in signature:
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            parameters.append(Parameter(parameter.name, "tensors", variadic=True))
+        elif parameter.default is not inspect.Parameter.empty:
+            parameters.append(Parameter(parameter.name, "any", parameter.default))
+        elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+            parameters.append(Parameter(parameter.name))
     return Operator(name, tuple(parameters), "array", family="Yours", torch=name, function=function)

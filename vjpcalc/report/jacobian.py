@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to show)
 
-from vjpcalc.jacobians import Explicit, Jacobians, listed
+from vjpcalc.diagnostics import listed
+from vjpcalc.jacobians import NAMED, Explicit, Jacobians
 from vjpcalc.language.source import width as columns
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Heat, Text, line
@@ -41,7 +42,7 @@ def _leaf(leaf: Explicit, precision: int, width: int | None) -> list[Block]:
     said = [f"rank {leaf.rank}" if leaf.rank is not None else "rank unknown", *leaf.structure]
     blocks.append(line("; ".join(said)))
     if leaf.kinks:
-        where = listed(_labels(leaf.kinks))
+        where = listed(_labels(leaf.kinks), NAMED)
         blocks.append(line(Text("? ", "unsure"), f"a kink at {where}: the slopes from its two sides differ"))
     scale = _scale(leaf.matrix)
     for way, difference in leaf.differences.items():

@@ -53,7 +53,7 @@ class Loaded:
 
     @property
     def typed(self) -> bool:
-        """Whether these are numbers typed in, without a dtype of their own."""
+        """True if these are numbers typed in, without a dtype of their own."""
         return self.dtype is None
 
     @property
@@ -91,7 +91,7 @@ def canonical(text: str, kind: str = "input") -> str:
 
 
 def is_torch(array: Any) -> bool:
-    """Whether an array is a torch tensor, without importing torch."""
+    """True if an array is a torch tensor; imports no torch to tell."""
     return type(array).__module__.partition(".")[0] == "torch" or hasattr(array, "requires_grad_")
 
 
@@ -157,9 +157,8 @@ def check_fits(array: Any, dtype: str) -> None:
         limits = np.iinfo(dtype)
         wrong, why = (values < limits.min) | (values > limits.max), f"does not fit into {dtype}"
     elif dtype in ROUNDS_TO_INFINITY and values.dtype.kind in "fiu":
-        wrong = np.isfinite(values) & (
-            np.abs(values.astype(np.float64, copy=False)) >= ROUNDS_TO_INFINITY[dtype]
-        )
+        sizes = np.abs(values.astype(np.float64, copy=False))
+        wrong = np.isfinite(values) & (sizes >= ROUNDS_TO_INFINITY[dtype])
         why = f"is too large for {dtype}"
     else:
         return

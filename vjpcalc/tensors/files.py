@@ -21,6 +21,7 @@ import stat
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,12 +63,14 @@ def read(path: str | os.PathLike[str], key: str | None = None) -> Loaded:
     path = Path(path)
     _check_readable(path)
     form = format_of(path)
-    if key is not None and not form.keyed:
-        raise Diagnostic(
-            "input", f"'{path}' holds one array and no keys", hint=f"leave ':{key}' out: @{path}"
-        )
+
+    def pick(keys: Sequence[str], also: Container[str] = ()) -> str:
+        return choose(keys, also, key, f"'{path}'", f"@{path}")
+
+    if not form.keyed:
+        pick([""])
     try:
-        return form.read(path, lambda keys, also=(): choose(keys, also, key, f"'{path}'", f"@{path}"))
+        return form.read(path, pick)
     except Diagnostic:
         raise
     except (OSError, ImportError) as error:
@@ -98,9 +101,8 @@ def choose(keys: Sequence[str], also: Container[str], key: str | None, what: str
         if key in keys or key in also:
             return key
         if list(keys) == [""]:
-            raise Diagnostic(
-                "input", f"{what} holds one array and no keys", hint=f"leave ':{key}' out: {written}"
-            )
+            hint = f"leave ':{key}' out: {written}"
+            raise Diagnostic("input", f"{what} holds one array and no keys", hint=hint)
         raise unknown("input", f"{what} has no '{key}'", key, keys, _holds(keys))
     if len(keys) == 1:
         return keys[0]
@@ -238,11 +240,8 @@ def _read_pt(path: Path, choose: Choose) -> Loaded:
         try:
             tree = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except pickle.UnpicklingError:
-            raise Diagnostic(
-                "input",
-                f"'{path}' {PICKLED}, or is damaged",
-                hint="save the tensors alone: torch.save(model.state_dict(), …)",
-            ) from None
+            hint = "save the tensors alone: torch.save(model.state_dict(), …)"
+            raise Diagnostic("input", f"'{path}' {PICKLED}, or is damaged", hint=hint) from None
         tensors = dict(flatten(tree, lambda item: isinstance(item, torch.Tensor)))
     return Loaded.of(tensors[choose(list(tensors))])
 
@@ -289,9 +288,8 @@ def _write_safetensors(stream: IO[bytes], arrays: Arrays) -> None:
         import safetensors.numpy
 
         # numpy.ascontiguousarray would make a 0-d array 1-D
-        stream.write(
-            safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-        )
+        contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        stream.write(safetensors.numpy.save(contiguous))
 
 
 # ---- .json -------------------------------------------------------------------------------------------------
@@ -316,31 +314,26 @@ def _write_json(stream: IO[bytes], arrays: Arrays) -> None:
 SEPARATED = {",": "fields are separated by commas", "\t": "fields are separated by tabs"}
 
 
-def _table_reader(delimiter: str | None) -> Callable[[Path, Choose], Loaded]:
-    def read_table(path: Path, choose: Choose) -> Loaded:
-        import numpy as np
+def _read_table(delimiter: str | None, path: Path, choose: Choose) -> Loaded:
+    import numpy as np
 
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            raise Diagnostic("input", f"'{path}' is not text") from None
-        stripped = (
-            (number, line.partition("#")[0].strip(" \r")) for number, line in enumerate(text.split("\n"), 1)
-        )
-        lines = {number: line for number, line in stripped if line.strip()}
-        if lines and not any(map(_is_number, next(iter(lines.values())).split(delimiter))):
-            del lines[next(iter(lines))]
-        if not lines:
-            raise Diagnostic("input", f"'{path}' holds no number", hint=SEPARATED.get(delimiter or ""))
-        try:
-            array = np.loadtxt(list(lines.values()), dtype=np.float64, delimiter=delimiter, comments=None)
-        except ValueError as error:
-            why = _table_fault(lines, delimiter) or reason(error)
-            hint = SEPARATED.get(delimiter or "")
-            raise Diagnostic("input", f"'{path}' is not a table of numbers: {why}", hint=hint) from None
-        return Loaded(array)
-
-    return read_table
+    hint = SEPARATED.get(delimiter or "")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise Diagnostic("input", f"'{path}' is not text") from None
+    stripped = (line.partition("#")[0].strip(" \r") for line in text.split("\n"))
+    lines = {number: line for number, line in enumerate(stripped, 1) if line.strip()}
+    if lines and not any(map(_is_number, next(iter(lines.values())).split(delimiter))):
+        del lines[next(iter(lines))]
+    if not lines:
+        raise Diagnostic("input", f"'{path}' holds no number", hint=hint)
+    try:
+        array = np.loadtxt(list(lines.values()), dtype=np.float64, delimiter=delimiter, comments=None)
+    except ValueError as error:
+        fault = _table_fault(lines, delimiter) or reason(error)
+        raise Diagnostic("input", f"'{path}' is not a table of numbers: {fault}", hint=hint) from None
+    return Loaded(array)
 
 
 def _table_fault(lines: Mapping[int, str], delimiter: str | None) -> str | None:
@@ -365,12 +358,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _table_writer(delimiter: str) -> Callable[[IO[bytes], Arrays], None]:
-    def write_table(stream: IO[bytes], arrays: Arrays) -> None:
-        ((name, array),) = arrays.items()
-        stream.write(table_text(name, array, delimiter).encode())
-
-    return write_table
+def _write_table(delimiter: str, stream: IO[bytes], arrays: Arrays) -> None:
+    ((name, array),) = arrays.items()
+    stream.write(table_text(name, array, delimiter).encode())
 
 
 def table_text(name: str, array: Any, delimiter: str) -> str:
@@ -399,9 +389,9 @@ FORMATS = (
     Format((".pt", ".pth"), _read_pt, _write_pt),
     Format((".safetensors",), _read_safetensors, _write_safetensors),
     Format((".json",), _read_json, _write_json),
-    Format((".csv",), _table_reader(","), _table_writer(","), keyed=False),
-    Format((".tsv",), _table_reader("\t"), _table_writer("\t"), keyed=False),
-    Format((".txt",), _table_reader(None), _table_writer(" "), keyed=False),
+    Format((".csv",), partial(_read_table, ","), partial(_write_table, ","), keyed=False),
+    Format((".tsv",), partial(_read_table, "\t"), partial(_write_table, "\t"), keyed=False),
+    Format((".txt",), partial(_read_table, None), partial(_write_table, " "), keyed=False),
 )
 BY_ENDING = {ending: form for form in FORMATS for ending in form.endings}
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, Span, element_name
@@ -86,35 +84,9 @@ def shortest(array: np.ndarray) -> np.ndarray:
     if array.dtype.itemsize >= 8:
         return array
     with np.errstate(all="ignore"):
-        return _shortest(array.ravel()).reshape(array.shape)
-
-
-def _shortest(flat: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    info, numbers = np.finfo(flat.dtype), flat.astype(np.float64)
-    size = np.abs(numbers)
-    # of ordinary size: the powers of ten that are needed are exact in float64
-    ordinary = (size >= max(float(info.tiny), 1e-13)) & (size < 1e27)
-    rest = np.flatnonzero(ordinary)
-    powers = np.array([float(f"1e{power}") for power in range(23)])
-    exponents = np.floor(np.log10(size[rest])).astype(np.int64)
-    # numbers of ``precision`` digits are told apart by the dtype, and with a few more they tell it apart
-    for digits in range(info.precision, info.precision + 4):
-        shift = digits - 1 - exponents
-        scale = powers[np.abs(shift)]
-        values = numbers[rest]
-        short = np.where(shift < 0, np.rint(values / scale) * scale, np.rint(values * scale) / scale)
-        same = short.astype(flat.dtype) == flat[rest]
-        numbers[rest[same]] = short[same]
-        rest, exponents = rest[~same], exponents[~same]
-    # the others: NumPy knows the shortest text
-    rest = np.concatenate([rest, np.flatnonzero(~ordinary & np.isfinite(numbers) & (size > 0))])
-    short = flat[rest].astype("U24").astype(np.float64)
-    # that text's float64 may lie exactly between two numbers of the dtype, and round to the wrong one
-    same = short.astype(flat.dtype) == flat[rest]
-    numbers[rest[same]] = short[same]
-    return numbers
+        short = array.astype("S24").astype(np.float64)  # NumPy writes the shortest text
+        # its float64 may lie exactly between two numbers of the dtype, and round to the wrong one
+        return np.where(short.astype(array.dtype) == array, short, array)
 
 
 # ---- in ----------------------------------------------------------------------------------------------------
@@ -138,7 +110,7 @@ def loads(text: str, source: Source | None = None, offset: int = 0) -> Any:
 
 
 def is_record(value: Any) -> bool:
-    """Whether a JSON value is ``{"data": …}`` with or without ``dtype`` and ``shape``."""
+    """True if a JSON value is ``{"data": …}`` with or without ``dtype`` and ``shape``."""
     return (
         isinstance(value, dict)
         and "data" in value
@@ -148,7 +120,7 @@ def is_record(value: Any) -> bool:
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether a JSON value looks like a tensor: a number, a list, a record."""
+    """True if a JSON value looks like a tensor: a number, a list, a record."""
     if isinstance(value, str):
         return value in NONFINITE
     return isinstance(value, int | float | list) or is_record(value)
@@ -174,9 +146,8 @@ def from_record(record: dict[str, Any]) -> Any:
     import numpy as np
 
     if not is_record(record):
-        raise Diagnostic(
-            "input", 'not a tensor: {"dtype", "shape", "data"} is expected', hint="data holds the numbers"
-        )
+        message = 'not a tensor: {"dtype", "shape", "data"} is expected'
+        raise Diagnostic("input", message, hint="data holds the numbers")
     dtype, shape = record.get("dtype"), record.get("shape")
     if dtype is not None and not isinstance(dtype, str):
         raise Diagnostic("input", f"dtype is a text such as 'float64', not {dtype!r}")
@@ -188,9 +159,8 @@ def from_record(record: dict[str, Any]) -> Any:
         if array.size == 0 and 0 in shape:
             array = array.reshape(shape)
         if list(array.shape) != shape:
-            raise Diagnostic(
-                "input", f"shape says {tuple(shape)}, and data has the shape {tuple(array.shape)}"
-            )
+            message = f"shape says {tuple(shape)}, and data has the shape {array.shape}"
+            raise Diagnostic("input", message)
     if dtype is None:
         return array
     dtype = canonical(dtype)
@@ -198,34 +168,19 @@ def from_record(record: dict[str, Any]) -> Any:
     return to_torch(array, dtype) if dtype == "bfloat16" else array.astype(np.dtype(dtype), copy=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What keeps nested lists from being a tensor, and where: ``path`` holds positions, outermost first."""
+class Misfit(Diagnostic):
+    """Nested lists that are no tensor: ``fault`` says why, and ``path`` where, positions from outside in."""
 
-    path: tuple[int, ...]
-    message: str
-    hint: str | None = None
+    def __init__(self, path: tuple[int, ...], fault: str, hint: str | None = None) -> None:
+        super().__init__("input", f"{fault} at {element_name('', path)}" if path else fault, hint=hint)
+        self.path, self.fault = path, fault
 
 
 def from_list(value: Any) -> np.ndarray:
     """Nested lists of numbers (or one number) as a NumPy array: bool, int64 or float64.
 
-    Raises Diagnostic (input) for a ragged list and for what is no number.
+    Raises Misfit for a ragged list and for what is no number.
     """
-    array = _array(value)
-    if isinstance(array, Fault):
-        place = f" at {element_name('', array.path)}" if array.path else ""
-        raise Diagnostic("input", array.message + place, hint=array.hint)
-    return array
-
-
-def array_fault(value: Any) -> Fault | None:
-    """What keeps nested lists from being a tensor, or None."""
-    array = _array(value)
-    return array if isinstance(array, Fault) else None
-
-
-def _array(value: Any) -> np.ndarray | Fault:
     import numpy as np
 
     try:
@@ -238,51 +193,51 @@ def _array(value: Any) -> np.ndarray | Fault:
         return array.astype(np.float64)
     # not numbers alone: non-finite ones as texts, whole ones that are too large, or something that is wrong
     try:
-        return next(_faults(value, ()), None) or np.array(_numbers(value), dtype=np.float64)
+        _check_list(value, ())
+        return np.array(_numbers(value), dtype=np.float64)
     except RecursionError:
-        return Fault((), f"nested more than {MAX_DIMENSIONS} deep")
+        raise Misfit((), f"nested more than {MAX_DIMENSIONS} deep") from None
     except OverflowError:
-        return Fault((), "it holds a whole number that is too large for float64")
+        raise Misfit((), "it holds a whole number that is too large for float64") from None
 
 
 def locate(text: str, path: tuple[int, ...], offset: int = 0) -> Span:
     """Where in a JSON text of nested lists the item at ``path`` stands; ``offset`` is that of the text."""
-    decoder, position = json.JSONDecoder(), _skip(text, 0)
+    decoder = json.JSONDecoder()
+
+    def item(position: int) -> tuple[int, int]:
+        start = next(i for i in range(position, len(text)) if text[i] not in " \t\n\r")
+        return start, decoder.raw_decode(text, start)[1]
+
+    position = 0
     for index in path:
-        position = _skip(text, position + 1)
+        position = text.index("[", position) + 1
         for _ in range(index):
-            _, position = decoder.raw_decode(text, position)
-            position = _skip(text, _skip(text, position) + 1)
-    return Span(offset + position, offset + decoder.raw_decode(text, position)[1])
+            position = text.index(",", item(position)[1]) + 1
+    start, stop = item(position)
+    return Span(offset + start, offset + stop)
 
 
-def _skip(text: str, position: int) -> int:
-    while position < len(text) and text[position] in " \t\n\r":
-        position += 1
-    return position
-
-
-def _faults(value: Any, path: tuple[int, ...]) -> Iterator[Fault]:
+def _check_list(value: Any, path: tuple[int, ...]) -> None:
+    """Raise Misfit at the first item, from outside in, that keeps nested lists from being a tensor."""
     if isinstance(value, list | tuple):
         if len(path) >= MAX_DIMENSIONS:
-            yield Fault(path, f"nested more than {MAX_DIMENSIONS} deep")
+            raise Misfit(path, f"nested more than {MAX_DIMENSIONS} deep")
         for position, item in enumerate(value):
-            yield from _faults(item, (*path, position))
+            _check_list(item, (*path, position))
             if _shape(item) != _shape(value[0]):
-                yield Fault(
-                    (*path, position),
-                    f"a ragged list: item 0 {_described(value[0])}, item {position} {_described(item)}",
-                    "all rows of a tensor have one length",
-                )
+                fault = f"item 0 {_described(value[0])}, item {position} {_described(item)}"
+                hint = "all rows of a tensor have one length"
+                raise Misfit((*path, position), f"a ragged list: {fault}", hint)
     elif isinstance(value, dict):
-        yield Fault(path, "a JSON object where a number is expected")
+        raise Misfit(path, "a JSON object where a number is expected")
     elif isinstance(value, str):
         if value not in NONFINITE:
-            yield Fault(path, f"the text {json.dumps(value, ensure_ascii=False)} is not a number")
+            raise Misfit(path, f"the text {json.dumps(value, ensure_ascii=False)} is not a number")
     elif value is None:
-        yield Fault(path, "null is not a number")
+        raise Misfit(path, "null is not a number")
     elif not isinstance(value, int | float):
-        yield Fault(path, f"{value!r} is not a number")
+        raise Misfit(path, f"{value!r} is not a number")
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -54,7 +54,7 @@ def cumprod_rule(g: np.ndarray, x: np.ndarray, dim: int) -> np.ndarray:
     return np.moveaxis(received, -1, dim)
 
 
-def einsum_cotangent(g: np.ndarray, operands: tuple, equation: str, i: int) -> np.ndarray:
+def einsum_cotangent(g: np.ndarray, operands: tuple[np.ndarray, ...], equation: str, i: int) -> np.ndarray:
     labels, output = einsum_labels(equation, [operand.ndim for operand in operands])
     return _cotangent(g, operands, labels, output, i)
 
@@ -73,11 +73,11 @@ def tensordot_cotangent(g: np.ndarray, a: np.ndarray, b: np.ndarray, dims: Any, 
 
 
 def _cotangent(
-    g: np.ndarray, arrays: tuple, labels: list[list[int]], output: list[int], i: int
+    g: np.ndarray, arrays: tuple[np.ndarray, ...], labels: list[list[int]], output: list[int], i: int
 ) -> np.ndarray:
     """What operand i of an einsum receives: the einsum of g and the other operands."""
     fresh = 1 + max([label for term in [*labels, output] for label in term], default=0)
-    operands: list = [g, output]
+    operands: list[Any] = [g, output]
     for j, (array, term) in enumerate(zip(arrays, labels, strict=True)):
         if j != i:
             operands += [array, term]

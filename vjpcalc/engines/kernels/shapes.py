@@ -37,13 +37,13 @@ def expand_as(x: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.broadcast_to(x, other.shape)
 
 
-def getitem(x: np.ndarray, index: tuple) -> np.ndarray:
+def getitem(x: np.ndarray, index: tuple[Any, ...]) -> np.ndarray:
     """x[index] as torch has it: whole numbers are applied first, so that they never count as index arrays."""
     if not any(isinstance(item, np.ndarray) and item.ndim for item in index):
         return x[tuple(int(item) if _is_whole(item) else item for item in index)]
     left = x.ndim - sum(0 if i is None or i is Ellipsis else i.ndim if _is_mask(i) else 1 for i in index)
-    first: list = []
-    rest: list = []
+    first: list[Any] = []
+    rest: list[Any] = []
     for item in index:
         if _is_whole(item):
             first.append(int(item))
@@ -78,7 +78,7 @@ def unfold(x: np.ndarray, dimension: int, size: int, step: int) -> np.ndarray:
     return windows[(slice(None),) * dimension + (slice(None, None, step),)]
 
 
-def _along(x: np.ndarray, dim: int, index: np.ndarray) -> tuple:
+def _along(x: np.ndarray, dim: int, index: np.ndarray) -> tuple[Any, ...]:
     """The index arrays of torch's gather and scatter: ``index`` along ``dim``, elsewhere the own place."""
     if x.ndim == 0:
         return ()
