@@ -50,11 +50,7 @@ class ReferenceEngine:
     def resolve(self, call: str) -> Callable[..., Any]:
         """The function behind a row's ``numpy`` text."""
         root, _, name = Call.parse(call).path.rpartition(".")
-        if root == "kernels":
-            return kernel(name)
-        if root == "random":
-            return getattr(self.random, name)
-        return getattr(import_module(MODULES.get(root, root)), name)
+        return getattr(self.random, name) if root == "random" else _function(root, name)
 
     def constant(self, data: Any, *, whole: bool = False) -> np.ndarray:
         array = np.asarray(data)
@@ -66,6 +62,11 @@ class ReferenceEngine:
 
     def is_mask(self, array: np.ndarray) -> bool:
         return array.dtype == bool
+
+
+@functools.cache
+def _function(root: str, name: str) -> Callable[..., Any]:
+    return kernel(name) if root == "kernels" else getattr(import_module(MODULES.get(root, root)), name)
 
 
 def _call_in_torch(function: Callable[..., Any], row: Operator, values: Mapping[str, Any]) -> np.ndarray:
