@@ -11,7 +11,7 @@ from vjpcalc.diagnostics import FORMAT_VERSION
 from vjpcalc.operators.row import Operator
 from vjpcalc.report.document import Blank, Block, Text, line
 from vjpcalc.report.mathematics import cotangent, mathematics
-from vjpcalc.report.shell import quoted
+from vjpcalc.report.shell import command_line
 
 LABEL = 12  # columns that the labels of a reference page take
 
@@ -95,8 +95,7 @@ def _domain(row: Operator) -> list[str]:
 def example(row: Operator) -> tuple[str, list[str]]:
     """A row's example as a command for a shell, and the gradients that it prints."""
     command, _, gradients = row.example.partition("->")
-    words = [quoted(word) for word in shlex.split(command)]
-    return "vjpcalc " + " ".join(words), [gradient.strip() for gradient in gradients.split(";")]
+    return command_line(shlex.split(command)), [gradient.strip() for gradient in gradients.split(";")]
 
 
 def ops_document(rows: Sequence[Operator]) -> dict[str, Any]:
