@@ -66,7 +66,7 @@ def emit(
     elif form in ("json", "jsonl"):
         from vjpcalc.tensors.json import dumps, pretty
 
-        sys.stdout.write((pretty if form == "json" else dumps)(document()) + "\n")
+        print((pretty if form == "json" else dumps)(document()))
     elif form == "plain":
         from vjpcalc.report.plain import plain
 
@@ -132,7 +132,7 @@ def emit_only(options: ReportOptions, result: VJP, leaf: str) -> None:
     else:
         from vjpcalc.tensors.dtypes import to_numpy
 
-        sys.stdout.write(dumps(to_list(to_numpy(gradient))) + "\n")
+        print(dumps(to_list(to_numpy(gradient))))
     sys.stdout.flush()
 
 
