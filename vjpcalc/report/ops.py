@@ -20,16 +20,14 @@ def ops_report(rows: Sequence[Operator]) -> list[Block]:
     """Rows in the order of the table, under the names of their families."""
     blocks: list[Block] = []
     for family, members in groupby(rows, lambda row: row.family):
-        blocks += [line(Text(family, "title"))]
+        blocks.append(line(Text(family, "title")))
         for row in members:
             also = [*([f"infix {row.infix}"] if row.infix else []), *row.aliases]
             blocks.append(line("  ", *_signature(row), Text("   " + ", ".join(also) if also else "", "dim")))
         blocks.append(Blank())
     count = len({row.name for row in rows})
-    blocks.append(
-        line(Text(f"{count} operators; 'vjpcalc ops NAME' shows one, 'vjpcalc ops WORD' searches", "dim"))
-    )
-    return blocks
+    hint = f"{count} operators; 'vjpcalc ops NAME' shows one, 'vjpcalc ops WORD' searches"
+    return [*blocks, line(Text(hint, "dim"))]
 
 
 def _signature(row: Operator) -> tuple[Text, ...]:
@@ -61,19 +59,13 @@ def row_report(row: Operator) -> list[Block]:
         if rule.startswith('"'):
             say("rule", f"{cotangent(parameter.name)}: {rule.strip(chr(34))}")
         else:
-            say(
-                "rule",
-                Text(f"{cotangent(parameter.name)} = {mathematics(rule)}", "title"),
-                Text(f"g ↦ {rule}", "dim"),
-            )
+            notation = Text(f"{cotangent(parameter.name)} = {mathematics(rule)}", "title")
+            say("rule", notation, Text(f"g ↦ {rule}", "dim"))
     if not row.vjp and not row.fields:
         say("rule", "none: the result is a constant")
     if row.kinks:
-        say(
-            "kinks",
-            f"where {mathematics(row.kinks)}"
-            + (f"; torch's choice: {row.convention}" if row.convention else ""),
-        )
+        choice = f"; torch's choice: {row.convention}" if row.convention else ""
+        say("kinks", f"where {mathematics(row.kinks)}{choice}")
     if row.note:
         say("note", row.note)
     say("torch", row.torch)
