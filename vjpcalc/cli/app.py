@@ -55,8 +55,8 @@ def _app(
 
 COMMANDS = (vjp, jacobian, explain, graph, batch, ops, schema, completion)
 VJP_EXAMPLE = "vjpcalc 'a @ b' a='[[0,0],[2,2]]' b='[[1,2],[1,2]]' --seed '[[1,2],[3,4]]'"
-for command in COMMANDS:
-    app.command(epilog=f"For example:  [bold]{VJP_EXAMPLE}[/bold]" if command is vjp else None)(command)
+for function in COMMANDS:
+    app.command(epilog=f"For example:  [bold]{VJP_EXAMPLE}[/bold]" if function is vjp else None)(function)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,7 +174,7 @@ def _report(diagnostic: Diagnostic, words: list[str]) -> None:
         corrected = corrected_command(words, diagnostic.arguments)
         diagnostic.hint = f"{diagnostic.hint or ''}\n\n  {corrected}".strip("\n")
     elif words and _is_misspelt(words[0], diagnostic):
-        command = nearest(words[0], [command.__name__ for command in COMMANDS])
+        command = nearest(words[0], [function.__name__ for function in COMMANDS])
         if command:
             diagnostic.hint = f"did you mean the command 'vjpcalc {command}'?"
     if any(
@@ -194,10 +194,8 @@ def _report(diagnostic: Diagnostic, words: list[str]) -> None:
 
 def _is_misspelt(word: str, diagnostic: Diagnostic) -> bool:
     """True if the word may have been meant as a command: what is wrong is not what an input is given."""
-    is_input = diagnostic.source is not None and "=" in diagnostic.source.text
-    return word.isidentifier() and (
-        diagnostic.kind == "name" or (diagnostic.kind == "input" and not is_input)
-    )
+    of_an_input = diagnostic.source is not None and "=" in diagnostic.source.text
+    return word.isidentifier() and diagnostic.kind in (("name",) if of_an_input else ("name", "input"))
 
 
 def corrected_command(words: Sequence[str], arguments: Sequence[str]) -> str:
