@@ -11,7 +11,7 @@ import pytest
 from vjpcalc import jacobian
 from vjpcalc.jacobians import jacobians, structure
 from vjpcalc.job.job import make_job
-from vjpcalc.report.document import Heat, pooled, symbol
+from vjpcalc.report.document import Heat
 
 W = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
 
@@ -118,10 +118,10 @@ def test_a_larger_matrix_is_a_heatmap(cli) -> None:
 def test_a_huge_matrix_is_pooled() -> None:
     values = np.zeros((100, 90))
     values[99, 89] = -5.0
-    heat, said = pooled(Heat(values, tuple(map(str, range(100))), tuple(map(str, range(90))), 5.0))
+    heat, note = Heat(values, tuple(map(str, range(100))), tuple(map(str, range(90))), 5.0).pooled()
     assert heat.values.shape == (34, 30)
     assert heat.values[-1, -1] == -5.0
-    assert said == "each cell stands for 3×3 entries and shows the one that is largest in size"
+    assert note == "each cell stands for 3×3 entries and shows the one that is largest in size"
 
 
 SYMBOLS = [
@@ -137,7 +137,7 @@ SYMBOLS = [
 
 @pytest.mark.parametrize(("value", "expected"), SYMBOLS)
 def test_a_cell_without_colour_is_a_symbol(value: float, expected: str) -> None:
-    assert symbol(value, 1.0) == expected
+    assert Heat(None, (), (), scale=1.0).symbol(value) == expected
 
 
 @pytest.mark.parametrize("colour", [True, False])

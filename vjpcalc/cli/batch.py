@@ -6,13 +6,13 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from typing import IO, Annotated
 
 import typer
 
-from vjpcalc.cli.options import CheckOptions, RunOptions, output_option, takes
+from vjpcalc.cli.options import CheckOptions, Debug, RunOptions, out_option, output_option, takes
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, reason
 from vjpcalc.report.progress import jobs_bar
 
@@ -29,18 +29,11 @@ def batch(
     ] = 1,
     fail_fast: Annotated[bool, _run("--fail-fast", help="Stop at the first line that fails.")] = False,
     exit_zero: Annotated[bool, _run("--exit-zero", help="Exit with 0, not 6, where lines failed.")] = False,
-    out: Annotated[
-        str | None,
-        output_option(
-            "-o", "--out", metavar="FILE", help="Write the records here; {rank} is this process's."
-        ),
-    ] = None,
+    out: Annotated[str | None, out_option(help="Write the records here; {rank} is this process's.")] = None,
     resume: Annotated[bool, output_option("--resume", help="Go on where the file of -o ends.")] = False,
     no_color: Annotated[bool, output_option("--no-color", help="No colour.")] = False,
     quiet: Annotated[bool, output_option("--quiet", "-q", help="No progress, no summary.")] = False,
-    debug: Annotated[
-        bool, output_option("--debug", help="Show the stages' times, and an error's traceback.")
-    ] = False,
+    debug: Debug = False,
 ) -> int:
     """Run many jobs: JSON Lines in, one record a line out, in order; a bad line costs no other."""
     from vjpcalc.batch import pool
@@ -68,7 +61,6 @@ def batch(
             records = open_records(out, shard, resume=resume, strict=check.strict)
             stack.enter_context(records)
             tally.resumed({line: known.failure for line, known in records.done.items() if line in shard})
-        write = print_line if records is None else records.write
         tell: Callable[[int], None] = lambda failures: None  # noqa: E731
         if sys.stderr.isatty() and not quiet and not (records is None and sys.stdout.isatty()):
             total = pool.count_jobs(stream, shard)
@@ -82,7 +74,10 @@ def batch(
         )
         stack.enter_context(closing(outcomes))
         for outcome in outcomes:
-            write(outcome.text)
+            if records is None:
+                print(outcome.text, flush=True)
+            else:
+                records.write(outcome.text)
             tally.add(outcome.line, outcome.failure)
             tell(len(tally.failed))
             if outcome.failure and fail_fast:
@@ -92,20 +87,11 @@ def batch(
     return ExitStatus.BATCH if tally.failed and not exit_zero else ExitStatus.DONE
 
 
-@contextmanager
-def open_jobs(path: str) -> Iterator[IO[bytes]]:
+def open_jobs(path: str) -> AbstractContextManager[IO[bytes]]:
     """The jobs as a binary stream. Raises Diagnostic (usage)."""
     if path == "-":
-        yield getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode())
-        return
+        return nullcontext(getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode()))
     try:
-        stream = open(path, "rb")  # noqa: SIM115 (closed below)
+        return open(path, "rb")
     except OSError as error:
         raise Diagnostic("usage", f"cannot read the jobs '{path}': {reason(error)}") from None
-    with stream:
-        yield stream
-
-
-def print_line(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -91,35 +91,29 @@ class Typed:
     open_quote: int | None = None
 
 
+# What a line is made of: blanks, 'a quotation', "another", one that is still open, \\c, any other character
+PIECE = re.compile(
+    r"""(?P<blank>\s+)|'(?P<single>[^']*)'|"(?P<double>(?:\\.|[^"\\])*)"|['"](?P<open>.*)|\\(?P<escaped>.)|.""",
+    re.DOTALL,
+)
+
+
 def split(line: str) -> Typed:
     """A command line up to the cursor as a shell reads it, the command itself left out."""
     words: list[str] = []
-    current, started, quote, opened, position = "", False, "", None, 0
-    while position < len(line):
-        character = line[position]
-        position += 1
-        if quote:
-            if character == quote:
-                quote, opened = "", None
-            elif (
-                character == "\\" and quote == '"' and line[position : position + 1] in ('"', "\\", "$", "`")
-            ):
-                current += line[position]
-                position += 1
-            else:
-                current += character
-        elif character in "'\"":
-            quote, opened, started = character, len(current), True
-        elif character == "\\" and position < len(line):
-            current, started = current + line[position], True
-            position += 1
-        elif character.isspace():
-            if started:
-                words.append(current)
-            current, started = "", False
-        else:
-            current, started = current + character, True
-    return Typed(tuple(words[1:]), current, opened)
+    current: str | None = None  # an empty quotation is a word, a blank is none
+    open_quote = None
+    for piece in PIECE.finditer(line):
+        if piece.lastgroup == "blank":
+            words += [] if current is None else [current]
+            current = None
+            continue
+        current = current or ""
+        if piece.lastgroup == "open":
+            open_quote = len(current)
+        text = piece[piece.lastgroup or 0]
+        current += re.sub(r'\\(["\\$`])', r"\1", text) if piece[0].startswith('"') else text
+    return Typed(tuple(words[1:]), current or "", open_quote)
 
 
 def as_bash_wants(word: str, typed: Typed, breaks: str) -> str:
@@ -141,8 +135,8 @@ def complete(typed: Typed, group: Any) -> list[Candidate]:
     words, current = typed.words, typed.current
     if not words:
         first = [(name, _summary(command)) for name, command in group.commands.items() if not command.hidden]
-        found = _beginning(current, [*first, ("--version", ""), ("--help", "")] if current[:1] != "'" else [])
-        return [*found, *(_expression(typed) if current else [])]
+        expressions = _expression(typed) if current else []
+        return [*_beginning(current, [*first, ("--version", ""), ("--help", "")]), *expressions]
     command = group.commands.get(words[0])
     words = words if command is None else words[1:]
     command = command or group.commands["vjp"]
@@ -151,8 +145,8 @@ def complete(typed: Typed, group: Any) -> list[Candidate]:
     if words and _takes_value(options.get(words[-1])):
         return _option_value(words[-1], current, words, typed)
     if equals and _takes_value(options.get(before)):
-        found = _option_value(before, value, words, typed)
-        return [(f"{before}={word}", meaning) for word, meaning in found]
+        values = _option_value(before, value, words, typed)
+        return [(f"{before}={word}", meaning) for word, meaning in values]
     if current.startswith("-") and typed.open_quote is None:
         return _beginning(current, _option_names(command))
     positional = _positional(words, options)
@@ -179,41 +173,44 @@ def _takes_value(option: Any) -> bool:
 
 
 def _positional(words: Iterable[str], options: dict[str, Any]) -> list[str]:
-    found, skip = [], False
+    """The words that are neither options nor their values."""
+    positional, skip = [], False
     for word in words:
         if skip:
             skip = False
         elif word in options or (word.startswith("--") and word != "--"):
             skip = _takes_value(options.get(word))
         elif word != "--":
-            found.append(word)
-    return found
+            positional.append(word)
+    return positional
 
 
-def _beginning(current: str, candidates: Iterable[Candidate]) -> list[Candidate]:
-    return [(word, meaning) for word, meaning in candidates if word.startswith(current)]
+def _beginning(current: str, candidates: Iterable[Candidate | str]) -> list[Candidate]:
+    """The candidates that begin so; a word alone has no meaning beside it."""
+    pairs = ((candidate, "") if isinstance(candidate, str) else candidate for candidate in candidates)
+    return [(word, meaning) for word, meaning in pairs if word.startswith(current)]
 
 
 def _option_value(option: str, value: str, words: Sequence[str], typed: Typed) -> list[Candidate]:
     from vjpcalc.cli.streams import FORMATS, ONLY_FORMATS
     from vjpcalc.tensors.dtypes import FLOATS
 
-    inputs = [found[0] for word in words if (found := re.findall(r"^([^\W\d]\w*)(?=[:=])", word))]
+    inputs = [name for word in words for name in re.findall(r"^([^\W\d]\w*)(?=[:=])", word)]
     formats = FORMATS + (ONLY_FORMATS if "--only" in words else ())
     fixed = {"--check": METHODS, "--format": formats, "--dtype": FLOATS}
     if option in fixed:
-        return _beginning(value, ((word, "") for word in dict.fromkeys(fixed[option])))
+        return _beginning(value, dict.fromkeys(fixed[option]))
     if option in ("--wrt", "--only"):
-        before, comma, last = value.rpartition(",")
-        return [(before + comma + name, "") for name in inputs if name.startswith(last)]
+        before = value[: value.rfind(",") + 1]
+        return _beginning(value, (before + name for name in inputs))
     if option == "--output" and words:
-        return _beginning(value, ((name, "") for name in re.findall(r"(\w+)\s*=(?!=)", words[0])))
+        return _beginning(value, re.findall(r"(\w+)\s*=(?!=)", words[0]))
     if option == "--seed":
         return _value(value, typed)
     if option == "--use":
-        return [(name, "") for name in _files(value, (".py",))]
+        return _files(value, (".py",))
     if option in ("-o", "--out", "--svg", "--html"):
-        return [(name, "") for name in _files(value)]
+        return _files(value)
     return []
 
 
@@ -221,11 +218,11 @@ def _argument(command: str, current: str) -> list[Candidate]:
     from vjpcalc.report.schema import DOCUMENTS
 
     if command == "batch":
-        return [(name, "") for name in _files(current, (".jsonl", ".json"))]
+        return _files(current, (".jsonl", ".json"))
     if command == "ops":
         return _beginning(current, _operators())
     fixed = {"schema": DOCUMENTS, "completion": tuple(SCRIPTS)}
-    return _beginning(current, ((word, "") for word in fixed.get(command, ())))
+    return _beginning(current, fixed.get(command, ()))
 
 
 # ---- the language --------------------------------------------------------------------------------
@@ -234,15 +231,14 @@ def _argument(command: str, current: str) -> list[Candidate]:
 def _operators() -> list[Candidate]:
     from vjpcalc.operators.registry import REGISTRY, lookup
 
-    rows = {name: lookup(name) for name in sorted(REGISTRY)}
-    return [(name, found[0].signature) for name, found in rows.items() if found]
+    return [(name, row.signature) for name in sorted(REGISTRY) for row in lookup(name)[:1]]
 
 
 def _expression(typed: Typed, start: int = 0) -> list[Candidate]:
     """The expression from ``start`` on with the name at its end made an operator's."""
     text = typed.current
-    if text[start:].startswith("@"):
-        return [(text[: start + 1] + name, "") for name in _files(text[start + 1 :], (".vjp", ".txt"))]
+    if text.startswith("@", start):
+        return _files(text, (".vjp", ".txt"), start + 1)
     name = re.search(r"(?<![\w.])(?:[\w.]*\.)?([^\W\d]\w*)$", text[start:])
     if not name:
         return []
@@ -258,20 +254,18 @@ def _input(typed: Typed, positional: Sequence[str]) -> list[Candidate]:
     head, equals, _ = typed.current.partition("=")
     if equals:
         return _value(typed.current, typed, len(head) + 1)
-    name, colon, dtype = head.partition(":")
+    name, colon, _ = head.partition(":")
     if colon:
-        return [(f"{name}:{known}=", "") for known in DTYPES if known.startswith(dtype)]
+        return _beginning(head, (f"{name}:{dtype}=" for dtype in DTYPES))
     given = {re.split("[:=]", word)[0] for word in positional[1:]}
-    return [
-        (f"{free}=", "") for free in free_names(positional[0]) if free.startswith(name) and free not in given
-    ]
+    return _beginning(name, (f"{free}=" for free in free_names(positional[0]) if free not in given))
 
 
 def _value(text: str, typed: Typed, start: int = 0) -> list[Candidate]:
     from vjpcalc.tensors.files import BY_ENDING
 
-    if text[start : start + 1] == "@":
-        return [(text[: start + 1] + name, "") for name in _files(text[start + 1 :], tuple(BY_ENDING))]
+    if text.startswith("@", start):
+        return _files(text, tuple(BY_ENDING), start + 1)
     return _expression(Typed((), text, typed.open_quote), start)
 
 
@@ -282,29 +276,27 @@ def free_names(expression: str) -> list[str]:
     from vjpcalc.language.interpret import PREFIXES
     from vjpcalc.language.values import CONSTANTS
 
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     known = {*kwlist, *CONSTANTS, *PREFIXES, *re.findall(r"\bfor\s+(\w+)\s+in\b", expression)}
     for name, follows in re.findall(r"(?<![\w.])([^\W\d]\w*)\s*(\(|[-+*/@%|&^]?=(?!=))?", expression):
         if follows.endswith("="):
-            known |= {name} - set(found)
+            known |= {name} - set(names)
         elif not follows and name not in known:
-            found.setdefault(name)
-    return list(found)
+            names.setdefault(name)
+    return list(names)
 
 
-def _files(text: str, endings: tuple[str, ...] = ()) -> list[str]:
-    """File names that begin so, folders with a ``/``; hidden ones only if asked for."""
-    folder, name = os.path.split(text)
-    is_wanted: Callable[[os.DirEntry[str]], bool] = lambda entry: (  # noqa: E731
-        entry.is_dir() or not endings or entry.name.lower().endswith(endings)
-    )
+def _files(text: str, endings: tuple[str, ...] = ("",), start: int = 0) -> list[Candidate]:
+    """The text with the file name in it, from ``start`` on, completed; a folder ends in ``/``."""
+    folder, name = os.path.split(text[start:])
     try:
         with os.scandir(os.path.expanduser(folder) or ".") as entries:
-            found = [
-                os.path.join(folder, entry.name) + ("/" if entry.is_dir() else "")
+            names = sorted(
+                entry.name + "/" * entry.is_dir()
                 for entry in entries
-                if entry.name.startswith(name) and (name or entry.name[0] != ".") and is_wanted(entry)
-            ]
+                if entry.name.startswith(name) and (name or entry.name[0] != ".")  # hidden ones if asked for
+            )
     except OSError:
         return []
-    return sorted(found)
+    files = [os.path.join(folder, name) for name in names if name.lower().endswith((*endings, "/"))]
+    return [(text[:start] + file, "") for file in files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, read_jo
 from vjpcalc.cli.streams import check_report, check_status, emit, progress
 from vjpcalc.diagnostics import ExitStatus
 
-WALK = "Walk"
+_walk = functools.partial(typer.Option, rich_help_panel="Walk")
 
 
 @takes(job=JobOptions, check=CheckOptions, report=ReportOptions)
@@ -18,17 +19,10 @@ def explain(
     job: JobOptions,
     check: CheckOptions,
     report: ReportOptions,
-    steps: Annotated[
-        int, typer.Option(min=1, help="Steps shown of a longer walk.", rich_help_panel=WALK)
-    ] = 24,
-    node: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only the steps of this node.", rich_help_panel=WALK)
-    ] = None,
+    steps: Annotated[int, _walk(min=1, help="Steps shown of a longer walk.")] = 24,
+    node: Annotated[str | None, _walk(metavar="NAME", help="Only the steps of this node.")] = None,
     arithmetic: Annotated[
-        bool,
-        typer.Option(
-            "--arithmetic", help="Each gradient as a weighted sum of J's rows.", rich_help_panel=WALK
-        ),
+        bool, _walk("--arithmetic", help="Each gradient as a weighted sum of J's rows.")
     ] = False,
 ) -> int:
     """Explain backward(): the answer, the forward pass, each backward step with its rule and verdict."""

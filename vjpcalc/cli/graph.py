@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from vjpcalc.cli.options import JobOptions, ReportOptions, output_option, read_job, takes
+from vjpcalc.cli.options import JobOptions, ReportOptions, out_option, read_job, takes
 from vjpcalc.cli.streams import check_report, emit
 from vjpcalc.diagnostics import Diagnostic, unknown
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 ENDINGS = {".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".json": "json"}
 TEXTS = ("dot", "mermaid")  # formats of its own
 DRAWN = (".svg", ".png", ".pdf")  # by Graphviz
+KNOWN = (*DRAWN, *ENDINGS)
 
 
 @takes(job=JobOptions, report=ReportOptions)
@@ -24,7 +24,7 @@ def graph(
     report: ReportOptions,
     out: Annotated[
         str | None,
-        output_option("-o", "--out", metavar="FILE", help=f"Draw it: {' '.join((*DRAWN, *ENDINGS))}."),
+        out_option(help=f"Draw it: {' '.join(KNOWN)}."),
     ] = None,
 ) -> int:
     """Show the autograd graph: a tree, or --format dot, mermaid or json."""
@@ -40,9 +40,9 @@ def graph(
     if out is not None and ending is not None:
         from vjpcalc.writing import whole_file
 
-        content = _file(drawn, ending)
+        contents = _contents(drawn, ending)
         with whole_file(out) as stream:
-            stream.write(content)
+            stream.write(contents)
         return 0
     emit(
         report,
@@ -61,10 +61,9 @@ def _ending(path: str) -> str:
 
     require_writable(path)
     ending = os.path.splitext(path)[1].lower()
-    if ending not in (*DRAWN, *ENDINGS):
-        known = (*DRAWN, *ENDINGS)
-        hint = "the ending says what it is: " + " ".join(known)
-        raise unknown("usage", f"'{path}' is no drawing that is known", ending, known, hint)
+    if ending not in KNOWN:
+        hint = "the ending says what it is: " + " ".join(KNOWN)
+        raise unknown("usage", f"'{path}' is no drawing that is known", ending, KNOWN, hint)
     if ending in DRAWN and shutil.which("dot") is None:
         raise Diagnostic(
             "usage",
@@ -74,26 +73,24 @@ def _ending(path: str) -> str:
     return ending
 
 
-def _file(drawn: Graph, ending: str) -> bytes:
-    """The contents of a file with that ending."""
-    from vjpcalc.report import graph as drawing
-    from vjpcalc.tensors.json import pretty
-
-    makers: dict[str, Callable[[Graph], Any]] = {"dot": drawing.dot, "mermaid": drawing.mermaid}
-    if ending == ".json":
-        return (pretty(drawing.graph_document(drawn)) + "\n").encode()
-    if ending in ENDINGS:
-        return makers[ENDINGS[ending]](drawn).encode()
-    return _drawn(drawing.dot(drawn), ending.removeprefix("."))
-
-
-def _drawn(text: str, form: str) -> bytes:
+def _contents(drawn: Graph, ending: str) -> bytes:
+    """What a file with that ending holds. Raises Diagnostic (internal) where Graphviz fails."""
     import subprocess
 
-    ran = subprocess.run(["dot", f"-T{form}"], input=text.encode(), capture_output=True, check=False)
+    from vjpcalc.report.graph import dot, graph_document, mermaid
+    from vjpcalc.tensors.json import pretty
+
+    form = ENDINGS.get(ending)
+    if form == "json":
+        return (pretty(graph_document(drawn)) + "\n").encode()
+    if form == "mermaid":
+        return mermaid(drawn).encode()
+    text = dot(drawn).encode()
+    if form == "dot":
+        return text
+    ran = subprocess.run(["dot", f"-T{ending[1:]}"], input=text, capture_output=True, check=False)
     if ran.returncode != 0:
         reason = ran.stderr.decode(errors="replace").strip().split("\n")[0]
-        raise Diagnostic(
-            "internal", f"Graphviz could not draw the graph: {reason}", hint="-o graph.dot writes its text"
-        )
+        message = f"Graphviz could not draw the graph: {reason}"
+        raise Diagnostic("internal", message, hint="-o graph.dot writes its text")
     return ran.stdout

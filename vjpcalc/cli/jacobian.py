@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from vjpcalc.cli.options import JobOptions, ReportOptions, output_option, read_job, takes
+from vjpcalc.cli.options import JobOptions, ReportOptions, out_option, output_option, read_job, takes
 from vjpcalc.cli.streams import check_report, emit, progress
 
 
@@ -18,10 +18,7 @@ def jacobian(
             metavar="WAYS", help="backward, forward, numeric: the first is shown, others compared."
         ),
     ] = "numeric,backward",
-    out: Annotated[
-        str | None,
-        output_option("-o", "--out", metavar="FILE", help="Write the matrices, by the file's ending."),
-    ] = None,
+    out: Annotated[str | None, out_option(help="Write the matrices, by the file's ending.")] = None,
 ) -> int:
     """Show the explicit Jacobian of each leaf, its rank, its structure; the verdict is the check's."""
     check_report(report)
@@ -41,9 +38,6 @@ def jacobian(
         from vjpcalc.tensors.files import write
 
         write(out, {name: leaf.matrix for name, leaf in matrices.leaves.items()})
-    emit(
-        report,
-        matrices.to_dict,
-        lambda width: jacobian_report(matrices, precision=report.precision, width=width),
-    )
+    precision = report.precision
+    emit(report, matrices.to_dict, lambda width: jacobian_report(matrices, precision=precision, width=width))
     return 0

@@ -25,20 +25,14 @@ def ops(
     from vjpcalc.report.ops import ops_document, ops_report, row_report
 
     shown = [row for row in table() if not row.hidden]
-    if name is None:
-        emit(report, lambda: ops_document(shown), lambda width: ops_report(shown))
-        return 0
-    word = name.rpartition(".")[2]
-    exact = lookup(word) or [row for row in shown if row.infix == name]
-    if exact:
-        pages = [block for row in exact for block in (*row_report(row), Blank())][:-1]
-        emit(report, lambda: ops_document(exact), lambda width: pages)
-        return 0
-    matching = [
+    word = (name or "").rpartition(".")[2]
+    exact = [] if name is None else lookup(word) or [row for row in shown if row.infix == name]
+    rows = exact or [
         row for row in shown if any(word in known for known in (row.name, *row.aliases, row.family.lower()))
     ]
-    if not matching:
+    if not rows:
         hint = "'vjpcalc ops' lists them all"
         raise unknown("usage", f"no operator is called like '{name}'", word, REGISTRY, hint)
-    emit(report, lambda: ops_document(matching), lambda width: ops_report(matching))
+    pages = [block for row in exact for block in (*row_report(row), Blank())][:-1]
+    emit(report, lambda: ops_document(rows), lambda width: pages or ops_report(rows))
     return 0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +23,8 @@ _given = functools.partial(typer.Option, rich_help_panel="Inputs and seed")
 _limit = functools.partial(typer.Option, rich_help_panel="Limits", metavar="N", min=1)
 _checked = functools.partial(typer.Option, rich_help_panel="Check")
 output_option = functools.partial(typer.Option, rich_help_panel="Output")
+out_option = functools.partial(output_option, "-o", "--out", metavar="FILE")
+Debug = Annotated[bool, output_option("--debug", help="Show the stages' times, and an error's traceback.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,44 +99,28 @@ class ReportOptions:
     html: Annotated[str | None, output_option(metavar="FILE", help="Save the report as a page.")] = None
     no_color: Annotated[bool, output_option("--no-color", help="No colour.")] = False
     quiet: Annotated[bool, output_option("--quiet", "-q", help="No report.")] = False
-    debug: Annotated[
-        bool, output_option("--debug", help="Show the stages' times, and an error's traceback.")
-    ] = False
+    debug: Debug = False
 
 
 def takes(**groups: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the options of whole groups: ``@takes(job=JobOptions)`` passes them as one ``job``."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        own = inspect.signature(function)
-        hints = get_type_hints(function, include_extras=True)
-        required: list[inspect.Parameter] = []
-        optional: list[inspect.Parameter] = []
-        for group in groups.values():
-            types = get_type_hints(group, include_extras=True)
-            for field in dataclasses.fields(group):
-                missing = field.default is dataclasses.MISSING
-                default = inspect.Parameter.empty if missing else field.default
-                parameter = inspect.Parameter(
-                    field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name]
-                )
-                (required if missing else optional).append(parameter)
-        rest = [
-            parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-            for name, parameter in own.parameters.items()
-            if name not in groups
-        ]
+        by_group = {
+            name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()
+        }
+        own = inspect.signature(function, eval_str=True).parameters
+        parameters = [parameter for group in by_group.values() for parameter in group.values()]
+        parameters += [parameter for name, parameter in own.items() if name not in groups]
 
         @functools.wraps(function)
         def command(**values: Any) -> Any:
             for name, group in groups.items():
-                values[name] = group(
-                    **{field.name: values.pop(field.name) for field in dataclasses.fields(group)}
-                )
+                values[name] = group(**{option: values.pop(option) for option in by_group[name]})
             return function(**values)
 
-        command.__signature__ = inspect.Signature([*required, *optional, *rest])  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in (*required, *optional, *rest)}
+        keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        command.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
         return command
 
     return decorate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
@@ -22,5 +21,5 @@ def schema(
 
     if name is not None and name not in DOCUMENTS:
         raise unknown("usage", f"there is no schema of '{name}'", name, DOCUMENTS)
-    sys.stdout.write(json.dumps(of(name), ensure_ascii=False, indent=2) + "\n")
+    print(json.dumps(of(name), ensure_ascii=False, indent=2))
     return 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.cli.options import ReportOptions
 from vjpcalc.diagnostics import Diagnostic, ExitStatus, unknown
-from vjpcalc.report.shell import quoted
+from vjpcalc.report.shell import command_line, without
 from vjpcalc.stages import stage
 
 if TYPE_CHECKING:
@@ -38,18 +38,12 @@ def chosen_format(options: ReportOptions, also: Iterable[str] = ()) -> str:
 
 
 def check_report(options: ReportOptions, also: Iterable[str] = ()) -> None:
-    """Refuse, before a long computation, an unknown format and a picture in no folder. Raises Diagnostic."""
+    """Raise Diagnostic (usage), before a long computation, where --format, --svg or --html cannot be met."""
     chosen_format(options, also)
-    check_pictures(options)
+    for path in filter(None, (options.svg, options.html)):
+        from vjpcalc.writing import require_writable
 
-
-def check_pictures(options: ReportOptions) -> None:
-    """Raise Diagnostic (usage) where --svg or --html cannot be written."""
-    for path in (options.svg, options.html):
-        if path is not None:
-            from vjpcalc.writing import require_writable
-
-            require_writable(path)
+        require_writable(path)
 
 
 @stage("report")
@@ -72,7 +66,7 @@ def emit(
     elif form in ("json", "jsonl"):
         from vjpcalc.tensors.json import dumps, pretty
 
-        sys.stdout.write((pretty if form == "json" else dumps)(document()) + "\n")
+        print((pretty if form == "json" else dumps)(document()))
     elif form == "plain":
         from vjpcalc.report.plain import plain
 
@@ -101,16 +95,8 @@ def save_pictures(options: ReportOptions, report: Callable[[int | None], Sequenc
 
 def typed(words: Sequence[str]) -> str:
     """A command as people type it, without the options that save a picture of it."""
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if skip or word.startswith(("--svg=", "--html=")):
-            skip = False
-        elif word in ("--svg", "--html"):
-            skip = True
-        elif word not in ("-q", "--quiet"):
-            kept.append(quoted(word))
-    return " ".join(["vjpcalc", *kept])
+    words = without(without(words, "--svg"), "--html")
+    return command_line(word for word in words if word not in ("-q", "--quiet"))
 
 
 def only_leaf(name: str, job: Job, options: ReportOptions) -> str:
@@ -146,20 +132,17 @@ def emit_only(options: ReportOptions, result: VJP, leaf: str) -> None:
     else:
         from vjpcalc.tensors.dtypes import to_numpy
 
-        sys.stdout.write(dumps(to_list(to_numpy(gradient))) + "\n")
+        print(dumps(to_list(to_numpy(gradient))))
     sys.stdout.flush()
 
 
-@contextmanager
-def progress(options: ReportOptions) -> Iterator[Callable[[str, int, int], None] | None]:
+def progress(options: ReportOptions) -> AbstractContextManager[Callable[[str, int, int], None] | None]:
     """A progress bar on standard error for long work: on a terminal only, and only once it takes a while."""
     if not sys.stderr.isatty() or options.quiet:
-        yield None
-        return
+        return nullcontext()
     from vjpcalc.report.progress import columns_bar
 
-    with columns_bar(color=not options.no_color) as tell:
-        yield tell
+    return columns_bar(color=not options.no_color)
 
 
 def check_status(result: VJP, *, strict: bool) -> int:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, output_option, read_job, takes
+from vjpcalc.cli.options import (
+    CheckOptions,
+    JobOptions,
+    ReportOptions,
+    out_option,
+    output_option,
+    read_job,
+    takes,
+)
 from vjpcalc.cli.streams import check_report, check_status, emit, emit_only, only_leaf, progress
 from vjpcalc.diagnostics import Diagnostic
 
@@ -19,10 +27,7 @@ def vjp(
         str | None,
         output_option(metavar="LEAF", help="Print just this gradient: a JSON array, or --format csv."),
     ] = None,
-    out: Annotated[
-        str | None,
-        output_option("-o", "--out", metavar="FILE", help="Write the gradients, by the file's ending."),
-    ] = None,
+    out: Annotated[str | None, out_option(help="Write the gradients, by the file's ending.")] = None,
     emit_: Annotated[
         str | None,
         output_option("--emit", metavar="torch|jax", help="Print the same job as a script instead."),

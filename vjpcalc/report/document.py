@@ -1,5 +1,4 @@
-"""A report is data: a list of neutral blocks. ``terminal.py`` and ``plain.py`` each turn every block into
-text.
+"""A report is data: a list of neutral blocks, which ``terminal.py`` and ``plain.py`` turn into text.
 
 A Text carries a role instead of a colour; the formatters know what a role looks like.
 """
@@ -9,9 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from vjpcalc.language.source import width
+
+GRID = 40  # rows and columns of a heatmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heat:
-    """A matrix as cells coloured on a diverging scale around 0; ``scale`` is the size that has the full
-    colour.
+    """A matrix as cells coloured on a diverging scale around 0.
 
-    ``values`` is a NumPy array (m, n), ``rows`` and ``columns`` are labels. ``texts`` are written into the
-    cells; without them a cell is small, its sign and its tenths of ``scale`` stand for the colour where
-    there is none, and a matrix that is too large is pooled.
+    ``values`` is a NumPy array (m, n), ``rows`` and ``columns`` are labels, ``scale`` is the size that has
+    the full colour. ``texts`` are written into the cells; without them a cell is small, its sign and its
+    tenths of ``scale`` stand for the colour where there is none, and a matrix that is too large is pooled.
     """
 
     values: Any
@@ -56,6 +57,43 @@ class Heat:
     columns: tuple[str, ...]
     scale: float
     texts: tuple[tuple[str, ...], ...] | None = None
+
+    def symbol(self, value: float) -> str:
+        """A cell without colour: its sign and tenths of the scale; ``·`` for 0, ``?`` if it is not finite."""
+        if value == 0:
+            return "·"
+        if not math.isfinite(value):
+            return "?"
+        tenths = min(int(10 * abs(value) / self.scale), 9) if self.scale > 0 else 0
+        return ("+" if value > 0 else "-") + (str(tenths) if tenths else "")
+
+    def legend(self) -> str:
+        """What the symbols mean."""
+        return f"sign and tenths of the largest size, {self.scale:.6g}; + or - alone: below a tenth; ·: 0"
+
+    def header(self, cell: int) -> str:
+        """The first and the last column's label over cells that are ``cell`` wide."""
+        first, last = self.columns[0], self.columns[-1]
+        if len(self.columns) == 1:
+            return first
+        room = cell * len(self.columns) - len(first) - len(last)
+        return first + " " * room + last if room >= 3 else f"{first} … {last}"
+
+    def pooled(self, most_columns: int = GRID) -> tuple[Heat, str]:
+        """A matrix small enough to be seen, each cell a block's largest in size; and a note that says so."""
+        import numpy as np
+
+        m, n = self.values.shape
+        high, wide = math.ceil(m / GRID), math.ceil(n / max(min(most_columns, GRID), 1))
+        if high * wide == 1:
+            return self, ""
+        size = np.nan_to_num(np.abs(self.values), nan=np.inf)
+        values = np.zeros((math.ceil(m / high), math.ceil(n / wide)))
+        for i, j in np.ndindex(*values.shape):
+            block = np.s_[i * high : (i + 1) * high, j * wide : (j + 1) * wide]
+            values[i, j] = self.values[block].flat[int(np.argmax(size[block]))]
+        note = f"each cell stands for {high}×{wide} entries and shows the one that is largest in size"
+        return Heat(values, self.rows[::high], self.columns[::wide], self.scale), note
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,89 +128,38 @@ def plain_text(cell: Cell) -> str:
     return "".join(part.text for part in texts(cell))
 
 
-def symbol(value: float, scale: float) -> str:
-    """A cell without colour: its sign and its tenths of ``scale``, ``·`` for 0, ``?`` where it is not
-    finite.
-    """
-    if value == 0:
-        return "·"
-    if not math.isfinite(value):
-        return "?"
-    tenths = min(int(10 * abs(value) / scale), 9) if scale > 0 else 0
-    return ("+" if value > 0 else "-") + (str(tenths) if tenths else "")
-
-
-GRID = 40  # rows and columns of a heatmap
-
-
-def pooled(heat: Heat, most_columns: int = GRID) -> tuple[Heat, str]:
-    """A heatmap of a size that can be seen, each cell the largest in size of a block; and what to say of
-    that.
-    """
-    import numpy as np
-
-    m, n = heat.values.shape
-    high, wide = math.ceil(m / GRID), math.ceil(n / max(min(most_columns, GRID), 1))
-    if high * wide == 1:
-        return heat, ""
-    size = np.nan_to_num(np.abs(heat.values), nan=np.inf)
-    values = np.zeros((math.ceil(m / high), math.ceil(n / wide)))
-    for i, j in np.ndindex(*values.shape):
-        block = np.s_[i * high : (i + 1) * high, j * wide : (j + 1) * wide]
-        values[i, j] = heat.values[block].flat[int(np.argmax(size[block]))]
-    said = f"each cell stands for {high}×{wide} entries and shows the one that is largest in size"
-    return Heat(values, heat.rows[::high], heat.columns[::wide], heat.scale), said
-
-
-def heat_header(block: Heat, cell: int) -> str:
-    """The first and the last column's label over cells that are ``cell`` wide."""
-    first, last = block.columns[0], block.columns[-1]
-    room = cell * len(block.columns)
-    if len(block.columns) == 1 or len(first) + len(last) + 3 > room:
-        return first if len(block.columns) == 1 else f"{first} … {last}"
-    return first + " " * (room - len(first) - len(last)) + last
-
-
-def heat_legend(block: Heat) -> str:
-    """What the symbols mean."""
-    return f"sign and tenths of the largest size, {block.scale:.6g}; + or - alone: below a tenth; ·: 0"
+def padded(text: str, columns: int) -> str:
+    """The text with blanks after it, as wide as that many columns."""
+    return text + " " * (columns - width(text))
 
 
 def merged(parts: Sequence[str]) -> str:
     """Texts of one or more lines set side by side, tops aligned, as one text."""
     columns = [part.split("\n") for part in parts]
-    lines = []
-    for i in range(max(map(len, columns))):
-        cells = [column[i] if i < len(column) else "" for column in columns]
-        lines.append(
-            "".join(
-                cell + " " * (_width(column) - width(cell))
-                for cell, column in zip(cells, columns, strict=True)
-            )
-        )
-    return "\n".join(line.rstrip() for line in lines)
+    widths = [max(map(width, column)) for column in columns]
+    rows = zip_longest(*columns, fillvalue="")
+    return "\n".join("".join(map(padded, row, widths)).rstrip() for row in rows)
 
 
 def beside(cells: Sequence[Cell], indent: int = 0) -> list[Block]:
     """Cells of one or more lines set side by side, a blank between them, tops aligned."""
-    columns = [[list(line) for line in _lines(cell)] for cell in cells]
-    widths = [max(sum(width(part.text) for part in line) for line in column) for column in columns]
+    columns = [_lines(cell) for cell in cells]
+    widths = [max(map(_columns, column)) for column in columns]
     lines: list[Block] = []
-    for i in range(max(map(len, columns))):
+    for row in zip_longest(*columns, fillvalue=()):
         parts: list[Text] = []
         pending = 0
-        for column, wide in zip(columns, widths, strict=True):
-            own = column[i] if i < len(column) else []
+        for own, wide in zip(row, widths, strict=True):
             if any(part.text for part in own):
                 parts += [Text(" " * pending), *own]
                 pending = 0
-            pending += wide - sum(width(part.text) for part in own) + 1
+            pending += wide - _columns(own) + 1
         lines.append(Line(tuple(part for part in parts if part.text), indent))
     return lines
 
 
-def _width(column: Sequence[str]) -> int:
-    return max(map(width, column))
+def _columns(parts: Sequence[Text]) -> int:
+    return sum(width(part.text) for part in parts)
 
 
 def _lines(cell: Cell) -> list[list[Text]]:

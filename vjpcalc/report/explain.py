@@ -1,12 +1,11 @@
-"""The report of ``explain``: the answer in words, the forward pass, the backward walk step by step, the
-leaves.
-"""
+"""The report of ``explain``: the answer in words, the forward pass, the backward walk, the leaves."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a walk to show)
@@ -39,74 +38,69 @@ EDGE = "\ue001"  # stands before and after a name in a rule
 
 
 def explain_report(
-    found: Explanation,
+    explanation: Explanation,
     *,
     steps: int = STEPS,
     node: str | None = None,
     precision: int = numbers.PRECISION,
     width: int | None = None,
 ) -> list[Block]:
-    """The whole report, or with ``node`` the steps that concern this node alone. Raises Diagnostic
-    (usage).
-    """
-    show = _Show(found, precision, width)
+    """The whole report, or with ``node`` this node's steps alone. Raises Diagnostic (usage)."""
+    show = _Show(explanation, precision, width)
     if node is not None:
-        return show.steps(_concerning(found, node), len(found.steps))
-    blocks: list[Block] = [*expression_lines(found.vjp.forward), Blank(), *show.answer(), Blank()]
+        return show.steps(_concerning(explanation, node), len(explanation.steps))
+    blocks: list[Block] = [*expression_lines(explanation.vjp.forward), Blank(), *show.answer(), Blank()]
     blocks += [_heading("Forward"), *show.forward(steps), Blank()]
     blocks += [_heading("Backward", "every node hands its cotangent on, the last one first"), *show.seeds()]
-    blocks += show.steps(found.steps, steps)
-    blocks += [Blank(), _heading("Leaves"), gradient_table(found.vjp, precision, width)]
-    for one in found.arithmetic:
+    blocks += show.steps(explanation.steps, steps)
+    blocks += [Blank(), _heading("Leaves"), gradient_table(explanation.vjp, precision, width)]
+    for one in explanation.arithmetic:
         blocks += [Blank(), *show.arithmetic(one)]
     blocks.append(Blank())
-    wrong = found.first_wrong
+    wrong = explanation.first_wrong
     if wrong is not None:
-        blocks.append(
-            line(
-                Text("✗ first wrong node", "bad"), " in backward order: step ", str(wrong.number), ", ",
-                Text(f"{wrong.name} = {wrong.text}" if wrong.name != wrong.text else wrong.name, "title"),
-            )
-        )  # fmt: skip
-    blocks += check_lines(found.vjp)
-    return blocks
+        name = Text(f"{wrong.name} = {wrong.text}" if wrong.name != wrong.text else wrong.name, "title")
+        place = f" in backward order: step {wrong.number}, "
+        blocks.append(line(Text("✗ first wrong node", "bad"), place, name))
+    return blocks + check_lines(explanation.vjp)
 
 
-def _heading(title: str, said: str = "") -> Line:
-    return line(Text(title, "title"), Text(f"  {said}" if said else "", "dim"))
+def _heading(title: str, subtitle: str = "") -> Line:
+    return line(Text(title, "title"), Text(f"  {subtitle}", "dim"))
 
 
-def _concerning(found: Explanation, name: str) -> list[Step]:
+def _concerning(explanation: Explanation, name: str) -> list[Step]:
     """The steps of a node and those that hand it something; ``y`` means ``y#1``, ``y#2``, … too."""
-    require_node(found.graph.trace, name)
+    require_node(explanation.graph.trace, name)
     return [
         step
-        for step in found.steps
+        for step in explanation.steps
         if is_called(step.name, name) or any(is_called(handed.to, name) for handed in step.hands)
     ]
 
 
 class _Show:
-    def __init__(self, found: Explanation, precision: int, width: int | None) -> None:
-        self.found, self.precision, self.width = found, precision, width
+    def __init__(self, explanation: Explanation, precision: int, width: int | None) -> None:
+        self.explanation, self.precision, self.width = explanation, precision, width
 
     # -- the answer
 
     def answer(self) -> list[Block]:
-        outputs = {name: numbers.shape(value.shape) for name, value in self.found.vjp.outputs.items()}
-        leaves = self.found.vjp.gradients
-        m = sum(value.numel() for value in self.found.vjp.outputs.values())
-        shaped = ", ".join(
+        vjp = self.explanation.vjp
+        outputs = {name: numbers.shape(value.shape) for name, value in vjp.outputs.items()}
+        m = sum(value.numel() for value in vjp.outputs.values())
+        leaves = ", ".join(
             f"{name} {numbers.shape(gradient.shape)} from a J of {m}×{gradient.numel()}"
-            for name, gradient in leaves.items()
+            for name, gradient in vjp.gradients.items()
         )
         if len(outputs) > 1:
-            said = "; ".join(f"{name} has shape {shape}" for name, shape in outputs.items())
-            first = f"{said}: backward() takes a seed for each, shaped like it; what they send back adds up."
+            shapes = "; ".join(f"{name} has shape {shape}" for name, shape in outputs.items())
+            first = (
+                f"{shapes}: backward() takes a seed for each, shaped like it; what they send back adds up."
+            )
         else:
             ((name, shape),) = outputs.items()
-            (value,) = self.found.vjp.outputs.values()
-            if value.numel() == 1:
+            if m == 1:
                 first = (
                     f"{name} has shape {shape}, a single element, so the seed v is one number and may be "
                     "left out: backward() is backward(tensor(1.))."
@@ -118,11 +112,11 @@ class _Show:
                 )
         second = (
             "backward(v) computes x̄ = Jᵀ·v for each leaf x, shaped like the leaf, without ever building J: "
-            f"{shaped}."
+            f"{leaves}."
         )
         blocks: list[Block] = [*self.wrapped(first, "title"), *self.wrapped(second)]
-        if self.found.implicit is not None:
-            same = "gave the same gradients" if self.found.implicit else "gave different gradients"
+        if self.explanation.implicit is not None:
+            same = "gave the same gradients" if self.explanation.implicit else "gave different gradients"
             blocks += self.wrapped(
                 "J has a single row, so Jᵀ·v is v times that row, and for v = 1 the row itself: that is the "
                 "gradient. backward() and backward(tensor(1.)) were both run and " + same + "."
@@ -140,7 +134,7 @@ class _Show:
     # -- forward
 
     def forward(self, steps: int) -> list[Block]:
-        graph = self.found.graph
+        graph = self.explanation.graph
         nodes = [node for node in graph.nodes if not isinstance(node, Input) or node.name is not None]
         shown, left_out = _folded(nodes, steps + len(graph.trace.inputs))
         names = [graph.names[node.index] for node in shown]
@@ -148,33 +142,22 @@ class _Show:
         shapes = [numbers.shape(node.shape) for node in shown]
         headers = ("node", "as written", "operator", "shape", "value")
         fixed = (("node", *names), ("operator", *operators), ("shape", *shapes))
-        taken = sum(max(map(columns, part)) for part in fixed) + 3 * len(headers) + 1
+        taken = sum(max(map(columns, column)) for column in fixed) + 3 * len(headers) + 1
         texts = [_clip(self.text(node), self.room(taken + VALUE)) for node in shown]
-        room = (
-            None
-            if self.width is None
-            else max(self.width - taken - max(map(columns, ("as written", *texts))), 14)
-        )
+        room = self.room(taken + max(map(columns, ("as written", *texts))), least=14)
         rows: list[tuple[Cell, ...]] = []
         for position, (node, name, text, operator, shape) in enumerate(
             zip(shown, names, texts, operators, shapes, strict=True)
         ):
             if left_out and position == len(shown) - len(shown) // 2:
                 rows.append(("⋮", Text(count(left_out, "more node"), "dim"), "", "", ""))
-            role = "name" if node.value.requires_grad else "dim"
-            rows.append(
-                (
-                    Text(name, role),
-                    text,
-                    Text(operator, "dim"),
-                    Text(shape, "dim"),
-                    self.tensor(node.value, room),
-                )
-            )
+            label = Text(name, "name" if node.value.requires_grad else "dim")
+            value = self.tensor(node.value, room)
+            rows.append((label, text, Text(operator, "dim"), Text(shape, "dim"), value))
         return [Table(headers, tuple(rows), rules=0)]
 
     def text(self, node: Node) -> str:
-        return _clip(self.found.graph.text(node), 60) if isinstance(node, Applied) else ""
+        return _clip(self.explanation.graph.text(node), 60) if isinstance(node, Applied) else ""
 
     def tensor(self, value: Any, room: int | None = None) -> str:
         lines = numbers.tensor(value, self.precision, room).split("\n")
@@ -186,66 +169,41 @@ class _Show:
 
     def seeds(self) -> list[Block]:
         blocks: list[Block] = []
-        for name, seed in self.found.vjp.seeds.items():
-            node = self.found.graph.trace.outputs[name]
-            own = self.found.graph.names[node.index]
-            calls = self.found.vjp.backward_calls
-            said = f", the sum of {calls} backward calls" if calls > 1 else ""
-            said = "given" + said if name in self.found.vjp.job.seeds else "left out: then it is 1"
-            blocks += beside(
-                [
-                    Text("  seed", "dim"),
-                    Text(f"{own}.grad", "name"),
-                    "=",
-                    self.tensor(seed),
-                    Text(f"({said})", "dim"),
-                ],
-                1,
-            )
+        vjp, graph = self.explanation.vjp, self.explanation.graph
+        calls = f", the sum of {vjp.backward_calls} backward calls" if vjp.backward_calls > 1 else ""
+        for name, seed in vjp.seeds.items():
+            target = Text(f"{graph.names[graph.trace.outputs[name].index]}.grad", "name")
+            origin = f"(given{calls})" if name in vjp.job.seeds else "(left out: then it is 1)"
+            blocks += beside([Text("  seed", "dim"), target, "=", self.tensor(seed), Text(origin, "dim")], 1)
         return blocks
 
     def steps(self, steps: Sequence[Step], most: int) -> list[Block]:
         shown, left_out = _folded(steps, most, keep=lambda step: step.status != "passed")
         blocks: list[Block] = []
-        before = None
-        for step in shown:
-            if before is not None and step.number > before + 1 and left_out:
-                gap = step.number - before - 1
-                some = steps[[one.number for one in steps].index(before) + 1]
-                blocks.append(
-                    line(
-                        Text(f"  ⋮  {count(gap, 'more step')}, all ✓   ", "dim"),
-                        Text(f"--steps {len(self.found.steps)} shows all, --node '{some.name}' one", "dim"),
-                    )
-                )
+        for before, step in pairwise([None, *shown]):
+            if before is not None and step.number > before.number + 1 and left_out:
+                gap = f"  ⋮  {count(step.number - before.number - 1, 'more step')}, all ✓   "
+                some = steps[steps.index(before) + 1]
+                hint = f"--steps {len(self.explanation.steps)} shows all, --node '{some.name}' one"
+                blocks.append(line(Text(gap, "dim"), Text(hint, "dim")))
             blocks += self.step(step)
-            before = step.number
         return blocks
 
     def step(self, step: Step) -> list[Block]:
-        wide = len(str(len(self.found.steps)))
+        wide = len(str(len(self.explanation.steps)))
         torch = torch_nodes(step.node)
-        said = f"{step.node.operator.name}" + (f", torch: {_short(torch)}" if torch else "")
+        origin = step.node.operator.name + (f", torch: {_short(torch)}" if torch else "")
         if step.node.iterations:
-            said += f", iteration {'.'.join(map(str, step.node.iterations))}"
-        head: list[str | Text] = [
-            Text(f"{step.number:{wide}} "),
-            Text(MARK[step.status], ROLE[step.status]),
-            " ",
-        ]
+            origin += f", iteration {'.'.join(map(str, step.node.iterations))}"
+        head: list[str | Text] = [f"{step.number:{wide}} ", Text(MARK[step.status], ROLE[step.status]), " "]
         if step.name != step.text:
             head += [Text(step.name, "name"), " = "]
-        blocks: list[Block] = [
-            line(*head, Text(_clip(step.text, self.room(40)), "title"), Text(f"   {said}", "dim"))
-        ]
+        text = Text(_clip(step.text, self.room(40)), "title")
+        blocks: list[Block] = [line(*head, text, Text(f"   {origin}", "dim"))]
         indent = wide + 3
         if self.arrivals(step) > 1:
-            arrived: list[Cell] = [
-                Text(f"{step.name}.grad", "name"),
-                Text("is now", "dim"),
-                self.tensor(step.cotangent, self.room(24)),
-            ]
-            blocks += beside(arrived, indent)
+            cotangent = self.tensor(step.cotangent, self.room(24))
+            blocks += beside([Text(f"{step.name}.grad", "name"), Text("is now", "dim"), cotangent], indent)
         for handed in step.hands:
             blocks += self.handed(step, handed, indent)
             if handed.reason:
@@ -254,24 +212,25 @@ class _Show:
 
     def arrivals(self, step: Step) -> int:
         """How many cotangents came together at a step."""
-        seeds = sum(node is step.node for node in self.found.graph.trace.outputs.values())
+        seeds = sum(node is step.node for node in self.explanation.graph.trace.outputs.values())
         return seeds + sum(
-            handed.node is step.node for other in self.found.steps[: step.number] for handed in other.hands
+            handed.node is step.node
+            for other in self.explanation.steps[: step.number]
+            for handed in other.hands
         )
 
-    def room(self, taken: int) -> int | None:
-        return None if self.width is None else max(self.width - taken, 16)
+    def room(self, taken: int, least: int = 16) -> int | None:
+        return None if self.width is None else max(self.width - taken, least)
 
     def handed(self, step: Step, handed: Handed, indent: int) -> list[Block]:
         """``a.grad = out.grad @ b.mT = [[…]] @ [[…]] = [[…]]``, on one line where there is room for that."""
         target = Text(f"{handed.to}.grad", "name")
         sign = Text("+=" if handed.accumulates else "=")
-        value = self.tensor(handed.value, self.room(indent + columns(handed.to) + 12))
-        if handed.status == "failed" or handed.rule is None:
-            value = self.tensor(handed.torch, self.room(indent + columns(handed.to) + 12))
+        shown = handed.torch if handed.status == "failed" or handed.rule is None else handed.value
+        value = self.tensor(shown, self.room(indent + columns(handed.to) + 12))
         if handed.rule is None or handed.symbols is None:
-            said = "no rule: torch's, against this node's forward, differentiated"
-            return [*beside([target, sign, value], indent), line(Text(said, "dim"), indent=indent)]
+            note = "no rule: torch's, against this node's forward, differentiated"
+            return [*beside([target, sign, value], indent), line(Text(note, "dim"), indent=indent)]
         note = _broadcasting(handed)
         symbols = _clip(handed.symbols, self.room(indent + columns(handed.to) + 8)) + note
         rows: list[list[Cell]] = [[symbols]]
@@ -324,10 +283,8 @@ class _Show:
         m, n = one.rows.shape
         title = _heading(f"{one.leaf}.grad = Jᵀ·v", "the rows of J, weighted by the seed and added up")
         if m > ROWS or n > READABLE:
-            return [
-                title,
-                line(f"J is {m}×{n}: too large to write out ({ROWS}×{READABLE} at most)", indent=2),
-            ]
+            why = f"J is {m}×{n}: too large to write out ({ROWS}×{READABLE} at most)"
+            return [title, line(why, indent=2)]
         weights = [numbers.number(float(weight), self.precision) for weight in one.weights]
         terms = " + ".join(f"{_signed(weight)} × row {i}" for i, weight in enumerate(weights))
         total = one.weights @ one.rows
@@ -349,10 +306,6 @@ def _signed(weight: str) -> str:
     return f"({weight})" if weight.startswith("-") else weight
 
 
-def _kind(node: Node) -> str:
-    return "leaf" if node.value.requires_grad else "constant"
-
-
 def _value(argument: Any) -> Any:
     return argument.value.detach() if isinstance(argument, Node) else argument
 
@@ -368,8 +321,7 @@ def _clip(text: str, most: int | None) -> str:
 def _broadcasting(handed: Handed) -> str:
     """What was done to the rule's value to give it the shape of its target."""
     if handed.summed:
-        dims = ", ".join(map(str, handed.summed))
-        return f", sum over dim {dims}"
+        return f", sum over dim {', '.join(map(str, handed.summed))}"
     return f", repeated to {numbers.shape(handed.value.shape)}" if handed.repeated else ""
 
 

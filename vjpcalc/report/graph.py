@@ -40,14 +40,12 @@ def _short(names: Sequence[str]) -> str:
 
 
 def graph_report(graph: Graph) -> list[Block]:
-    """A tree for each output: what it was computed from hangs below. A node that is used twice is drawn
-    once.
-    """
+    """A tree for each output: what it was computed from hangs below, a node that is used twice only once."""
     drawn: set[int] = set()
-    left_out = 0
+    is_whole = True
 
     def grow(node: Node) -> Tree:
-        nonlocal left_out
+        nonlocal is_whole
         again = node.index in drawn
         drawn.add(node.index)
         parts = _parts(graph, node)
@@ -57,14 +55,14 @@ def graph_report(graph: Graph) -> list[Block]:
             return Tree((*parts[:1], Text("  see above", "dim")))
         children = []
         for source in node.inputs:
-            if len(drawn) >= MOST:
-                left_out += 1
-                continue
-            children.append(grow(source))
+            if len(drawn) < MOST:
+                children.append(grow(source))
+            else:
+                is_whole = False
         return Tree(parts, tuple(children))
 
     blocks: list[Block] = [grow(node) for node in graph.trace.outputs.values()]
-    if left_out:
+    if not is_whole:
         more = len(graph.nodes) - len(drawn)
         blocks.append(line(Text(f"{count(more, 'more node')}: --format dot, mermaid or json has all", "dim")))
     return blocks
@@ -77,13 +75,14 @@ def _parts(graph: Graph, node: Node) -> tuple[Text, ...]:
     if not isinstance(node, Applied):
         torch = "  AccumulateGrad" if kind_of(node) == "leaf" else ""
         return (Text(name, role), Text(f"  {kind_of(node)} {shape}", "dim"), Text(torch, "operator"))
-    parts = [Text(name, role)]
-    if name != text:
-        parts.append(Text(f" = {text}"))
-    parts.append(Text(f"  {node.operator.name} {shape}", "dim"))
-    if node.value.requires_grad:
-        parts.append(Text("  " + " ← ".join(torch_nodes(node)[:4]), "operator"))
-    return tuple(parts)
+    written = [Text(f" = {text}")] if name != text else []
+    torch = "  " + " ← ".join(torch_nodes(node)[:4]) if node.value.requires_grad else ""
+    return (
+        Text(name, role),
+        *written,
+        Text(f"  {node.operator.name} {shape}", "dim"),
+        Text(torch, "operator"),
+    )
 
 
 # ---- texts for other programs ------------------------------------------------------------------------------
@@ -95,6 +94,12 @@ DOT = {
     "operator": 'shape=box, style=filled, fillcolor="#f6f7f9", color="#5b616b"',
     "output": 'shape=box, style="filled,bold", fillcolor="#ffe3d0", color="#e26314"',
 }
+MERMAID = """\
+  classDef leaf fill:#cfe4ff,stroke:#2c6fd2,color:#111
+  classDef constant fill:#fff,stroke:#8a8f98,stroke-dasharray:4,color:#5b616b
+  classDef operator fill:#f6f7f9,stroke:#5b616b,color:#111
+  classDef output fill:#ffe3d0,stroke:#e26314,color:#111
+"""
 
 
 def _look(graph: Graph, node: Node) -> str:
@@ -131,18 +136,7 @@ def mermaid(graph: Graph) -> str:
         lines.append(f'  n{node.index}{left}"{label}"{right}:::{_look(graph, node)}')
     for source, node in graph.edges:
         lines.append(f"  n{source.index} {'-->' if source.value.requires_grad else '-.->'} n{node.index}")
-    return (
-        "\n".join(
-            [
-                *lines,
-                "  classDef leaf fill:#cfe4ff,stroke:#2c6fd2,color:#111",
-                "  classDef constant fill:#fff,stroke:#8a8f98,stroke-dasharray:4,color:#5b616b",
-                "  classDef operator fill:#f6f7f9,stroke:#5b616b,color:#111",
-                "  classDef output fill:#ffe3d0,stroke:#e26314,color:#111",
-            ]
-        )
-        + "\n"
-    )
+    return "\n".join([*lines, MERMAID])
 
 
 def _mermaid_text(text: str) -> str:

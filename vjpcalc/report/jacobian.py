@@ -1,4 +1,4 @@
-"""The report of ``jacobian``: each leaf's matrix as numbers or as a heatmap, and what was found of it."""
+"""The report of ``jacobian``: each leaf's matrix as numbers or as a heatmap, its rank and its structure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CLOSE = 1e-8  # relative to the largest entry: beyond it, two ways to the same m
 
 
 def jacobian_report(
-    found: Jacobians, *, precision: int = numbers.PRECISION, width: int | None = None
+    jacobians: Jacobians, *, precision: int = numbers.PRECISION, width: int | None = None
 ) -> list[Block]:
     """The whole report."""
-    blocks: list[Block] = [*expression_lines(found.forward)]
-    for leaf in found.leaves.values():
+    blocks: list[Block] = [*expression_lines(jacobians.forward)]
+    for leaf in jacobians.leaves.values():
         blocks += [Blank(), *_leaf(leaf, precision, width)]
     return blocks
 
@@ -31,45 +31,34 @@ def _leaf(leaf: Explicit, precision: int, width: int | None) -> list[Block]:
     m, n = leaf.matrix.shape
     names = dict.fromkeys(name.partition("[")[0] for name in leaf.outputs)
     outputs = ", ".join(names) if len(names) == 1 else f"({', '.join(names)})"
-    blocks: list[Block] = [
-        line(
-            Text(f"∂{outputs}/∂{leaf.leaf}", "title"),
-            Text(f"  {m}×{n}, {leaf.by}: {leaf.method}", "dim"),
-        )
-    ]
+    title = Text(f"∂{outputs}/∂{leaf.leaf}", "title")
+    blocks: list[Block] = [line(title, Text(f"  {m}×{n}, {leaf.by}: {leaf.method}", "dim"))]
+    scale = float(np.abs(leaf.matrix[np.isfinite(leaf.matrix)]).max(initial=0.0))
     if leaf.matrix.size:
-        blocks += _matrix(leaf, precision, width)
-    said = [f"rank {leaf.rank}" if leaf.rank is not None else "rank unknown", *leaf.structure]
-    blocks.append(line("; ".join(said)))
+        blocks.append(_matrix(leaf, scale, precision, width))
+    rank = "unknown" if leaf.rank is None else leaf.rank
+    blocks.append(line("; ".join([f"rank {rank}", *leaf.structure])))
     if leaf.kinks:
         where = listed(_labels(leaf.kinks), NAMED)
         blocks.append(line(Text("? ", "unsure"), f"a kink at {where}: the slopes from its two sides differ"))
-    scale = _scale(leaf.matrix)
     for way, difference in leaf.differences.items():
         close = difference <= CLOSE * scale
-        text = f"{leaf.by} and {way} " + (
-            f"differ by {difference:.2g} at most" if difference else "agree to the last digit"
-        )
+        how = f"differ by {difference:.2g} at most" if difference else "agree to the last digit"
         mark = Text("✓ ", "good") if close else Text("? ", "unsure")
-        blocks.append(line(mark, text + ("" if close else f", in {leaf.places[way]}")))
+        blocks.append(line(mark, f"{leaf.by} and {way} {how}" + f", in {leaf.places[way]}" * (not close)))
     return blocks
 
 
-def _scale(matrix: np.ndarray) -> float:
-    finite = np.abs(matrix[np.isfinite(matrix)])
-    return float(finite.max(initial=0.0))
-
-
-def _matrix(leaf: Explicit, precision: int, width: int | None) -> list[Block]:
+def _matrix(leaf: Explicit, scale: float, precision: int, width: int | None) -> Heat:
+    """The numbers themselves where there is room for them, else their colours alone."""
     m, n = leaf.matrix.shape
-    scale = _scale(leaf.matrix)
     rows, heads = _labels(leaf.outputs), _labels(leaf.elements)
     if m <= SMALL and n <= SMALL:
         texts = _numbers(leaf.matrix, precision)
         cells = [max(map(columns, column)) + 2 for column in zip(heads, *texts, strict=True)]
         if width is None or sum(cells) + max(map(columns, rows)) + 2 <= width:
-            return [Heat(leaf.matrix, rows, heads, scale, tuple(map(tuple, texts)))]
-    return [Heat(leaf.matrix, rows, heads, scale)]
+            return Heat(leaf.matrix, rows, heads, scale, tuple(map(tuple, texts)))
+    return Heat(leaf.matrix, rows, heads, scale)
 
 
 def _labels(names: Sequence[str]) -> tuple[str, ...]:

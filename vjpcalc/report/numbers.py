@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np  # noqa: TID253 (imported only once there is a tensor to show)
+
 PRECISION = 6  # significant digits shown
 THRESHOLD = 200  # elements up to which a tensor is shown whole
 ROWS = 12  # a matrix of so few rows keeps them all; only columns are elided
@@ -17,19 +19,16 @@ def number(value: float, precision: int = PRECISION) -> str:
 
 def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> str:
     """An array or torch tensor as lines of aligned numbers, elided where ``width`` columns ask for it."""
-    import numpy as np
-
     values = np.asarray(array.detach().double() if hasattr(array, "detach") else array, dtype=np.float64)
     if values.ndim == 0:
         return number(float(values), precision)
     if np.all(np.isfinite(values)) and np.all(values == np.round(values)) and np.all(np.abs(values) < 1e15):
         values = values.astype(np.int64)
-
     scattered = _scattered(values)
 
-    def text(threshold: int, edge_items: int, shown: Any = values) -> str:
-        def said(pad: int) -> str:
-            formatter = {"float_kind": lambda value: f"{value:{pad}.{precision}g}"} if scattered else None
+    def text(threshold: int, edge_items: int, shown: np.ndarray = values) -> str:
+        def aligned(columns: int = 0) -> str:
+            own = {"float_kind": lambda value: f"{value:{columns}.{precision}g}"}
             return np.array2string(
                 shown,
                 max_line_width=10**9,
@@ -37,12 +36,10 @@ def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> 
                 threshold=threshold,
                 edgeitems=edge_items,
                 floatmode="maxprec",
-                formatter=formatter,  # type: ignore[arg-type]
+                formatter=own if scattered else None,  # type: ignore[arg-type]
             )
 
-        if not scattered:
-            return said(0)
-        return said(max(map(len, said(0).translate(BRACKETS).split())))
+        return aligned(max(map(len, aligned().translate(BRACKETS).split()))) if scattered else aligned()
 
     whole = text(THRESHOLD, 3)
     if width is None or _width(whole) <= width:
@@ -55,16 +52,15 @@ def tensor(array: Any, precision: int = PRECISION, width: int | None = None) -> 
         else:
             elided = text(0, edge_items)
         if _width(elided) <= width:
-            return elided
+            break
     return elided
 
 
 def _with_gap(text: str, left: int) -> str:
     """Rows of numbers of one width, with ``...`` after the first ``left`` of each."""
     lines = text.split("\n")
-    numbers = 2 * left
-    wide = (len(lines[0].rstrip("]")) - 2 - (numbers - 1)) // numbers
-    cut = 2 + left * (wide + 1)
+    wide = (len(lines[0].rstrip("]")) - 1) // (2 * left)  # of a number and the blank after it
+    cut = 2 + left * wide
     return "\n".join(f"{row[:cut]}... {row[cut:]}" for row in lines)
 
 
@@ -72,9 +68,7 @@ BRACKETS = str.maketrans("[]", "  ")
 
 
 def _scattered(values: Any) -> bool:
-    """Whether the sizes are so far apart that a common number of decimals would hide some."""
-    import numpy as np
-
+    """True if the sizes are so far apart that a common number of decimals would hide some."""
     sizes = np.abs(values[np.isfinite(values) & (values != 0)]).astype(float)
     if values.dtype.kind != "f" or not sizes.size:
         return False

@@ -11,7 +11,7 @@ from vjpcalc.diagnostics import FORMAT_VERSION
 from vjpcalc.operators.row import Operator
 from vjpcalc.report.document import Blank, Block, Text, line
 from vjpcalc.report.mathematics import cotangent, mathematics
-from vjpcalc.report.shell import quoted
+from vjpcalc.report.shell import command_line
 
 LABEL = 12  # columns that the labels of a reference page take
 
@@ -20,16 +20,14 @@ def ops_report(rows: Sequence[Operator]) -> list[Block]:
     """Rows in the order of the table, under the names of their families."""
     blocks: list[Block] = []
     for family, members in groupby(rows, lambda row: row.family):
-        blocks += [line(Text(family, "title"))]
+        blocks.append(line(Text(family, "title")))
         for row in members:
             also = [*([f"infix {row.infix}"] if row.infix else []), *row.aliases]
             blocks.append(line("  ", *_signature(row), Text("   " + ", ".join(also) if also else "", "dim")))
         blocks.append(Blank())
     count = len({row.name for row in rows})
-    blocks.append(
-        line(Text(f"{count} operators; 'vjpcalc ops NAME' shows one, 'vjpcalc ops WORD' searches", "dim"))
-    )
-    return blocks
+    hint = f"{count} operators; 'vjpcalc ops NAME' shows one, 'vjpcalc ops WORD' searches"
+    return [*blocks, line(Text(hint, "dim"))]
 
 
 def _signature(row: Operator) -> tuple[Text, ...]:
@@ -63,19 +61,14 @@ def row_report(row: Operator) -> list[Block]:
         if rule.startswith('"'):
             say("rule", f"{cotangent(parameter.name)}: {rule.strip(chr(34))}")
         else:
-            say(
-                "rule",
-                Text(f"{cotangent(parameter.name)} = {mathematics(row, rule)}", "title"),
-                *(Text(text, "dim") for text in f"g ↦ {rule}".replace("\n", "\n    ").split("\n")),
-            )
+            notation = Text(f"{cotangent(parameter.name)} = {mathematics(row, rule)}", "title")
+            texts = f"g ↦ {rule}".replace("\n", "\n    ").split("\n")
+            say("rule", notation, *(Text(text, "dim") for text in texts))
     if not row.vjp and row.kind != "several":
         say("rule", "none: the result is a constant")
     if row.kinks:
-        say(
-            "kinks",
-            f"where {mathematics(row, row.kinks)}"
-            + (f"; torch's choice: {row.convention}" if row.convention else ""),
-        )
+        choice = f"; torch's choice: {row.convention}" if row.convention else ""
+        say("kinks", f"where {mathematics(row, row.kinks)}{choice}")
     if row.note:
         say("note", row.note)
     say("torch", row.torch)
@@ -100,8 +93,7 @@ def _domain(row: Operator) -> list[str]:
 def example(row: Operator) -> tuple[str, list[str]]:
     """A row's example as a command for a shell, and the gradients that it prints."""
     command, _, gradients = row.example.partition("->")
-    words = [quoted(word) for word in shlex.split(command)]
-    return "vjpcalc " + " ".join(words), [gradient.strip() for gradient in gradients.split(";")]
+    return command_line(shlex.split(command)), [gradient.strip() for gradient in gradients.split(";")]
 
 
 def ops_document(rows: Sequence[Operator]) -> dict[str, Any]:

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from vjpcalc.language.source import width
-from vjpcalc.report.document import (
-    Blank,
-    Heat,
-    Line,
-    Report,
-    Table,
-    Tree,
-    heat_header,
-    heat_legend,
-    plain_text,
-    pooled,
-    symbol,
-)
+from vjpcalc.report.document import Blank, Heat, Line, Report, Table, Tree, padded, plain_text
 
 
 def plain(report: Report) -> str:
@@ -26,7 +16,7 @@ def plain(report: Report) -> str:
             case Blank():
                 lines.append("")
             case Line(parts, indent):
-                lines.append(" " * indent + "".join(part.text for part in parts))
+                lines.append(" " * indent + plain_text(parts))
             case Table():
                 lines += _table(block)
             case Heat():
@@ -38,37 +28,30 @@ def plain(report: Report) -> str:
 
 def _table(table: Table) -> list[str]:
     rows = [[plain_text(cell).rstrip("\n").split("\n") for cell in row] for row in table.rows]
-    headers = [[header] for header in table.headers]
-    columns = range(len(headers))
-    widths = [max(width(text) for row in [headers, *rows] for text in row[column]) for column in columns]
-    lines = []
-    for row in [headers, *rows]:
-        for number in range(max(map(len, row))):
-            cells = [row[column][number] if number < len(row[column]) else "" for column in columns]
-            lines.append("  ".join(cell + " " * (widths[i] - width(cell)) for i, cell in enumerate(cells)))
-    return lines
+    rows = [[[header] for header in table.headers], *rows]
+    widths = [max(width(text) for cell in column for text in cell) for column in zip(*rows, strict=True)]
+    lines = (line for row in rows for line in zip_longest(*row, fillvalue=""))
+    return ["  ".join(map(padded, line, widths)) for line in lines]
 
 
 def _heat(heat: Heat) -> list[str]:
     label = max(map(width, heat.rows))
     if heat.texts is not None:
-        cells = [heat.columns, *heat.texts]
-        widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+        rows = [heat.columns, *heat.texts]
+        widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
         lines = []
-        for name, row in zip(("", *heat.rows), cells, strict=True):
-            padded = [" " * (wide - width(text)) + text for wide, text in zip(widths, row, strict=True)]
-            lines.append("  ".join([name + " " * (label - width(name)), *padded]))
+        for name, row in zip(("", *heat.rows), rows, strict=True):
+            cells = [" " * (wide - width(text)) + text for wide, text in zip(widths, row, strict=True)]
+            lines.append("  ".join([padded(name, label), *cells]))
         return lines
-    heat, said = pooled(heat)
-    lines = [" " * (label + 2) + heat_header(heat, 3)]
+    heat, note = heat.pooled()
+    lines = [" " * (label + 2) + heat.header(3)]
     for name, values in zip(heat.rows, heat.values.tolist(), strict=True):
-        cells_of_row = "".join(f"{symbol(value, heat.scale):>3}" for value in values)
-        lines.append(name + " " * (label - width(name)) + " " + cells_of_row)
-    return [*lines, heat_legend(heat), *([said] if said else [])]
+        symbols = "".join(f"{heat.symbol(value):>3}" for value in values)
+        lines.append(f"{padded(name, label)} {symbols}")
+    return [*lines, heat.legend(), *filter(None, [note])]
 
 
 def _tree(tree: Tree, depth: int) -> list[str]:
-    lines = ["  " * depth + "".join(part.text for part in tree.parts)]
-    for child in tree.children:
-        lines += _tree(child, depth + 1)
-    return lines
+    below = [line for child in tree.children for line in _tree(child, depth + 1)]
+    return ["  " * depth + plain_text(tree.parts), *below]

@@ -38,10 +38,10 @@ def either(*schemas: Schema, description: str) -> Schema:
     return {"anyOf": list(schemas), "description": description}
 
 
-def thing(description: str, required: str, properties: Schema, **more: Any) -> Schema:
-    """An object; ``required`` names its keys that are always there."""
-    keys = required.split()
-    assert set(keys) <= properties.keys(), description
+def thing(description: str, properties: Schema, optional: str = "", **more: Any) -> Schema:
+    """An object; ``optional`` names the keys that may be missing."""
+    assert set(optional.split()) <= properties.keys(), description
+    keys = [key for key in properties if key not in optional.split()]
     return {"type": "object", "description": description, "required": keys, "properties": properties, **more}
 
 
@@ -51,45 +51,41 @@ STATUS = one_of("inconclusive has its reason.", "passed", "failed", "inconclusiv
 LINE = {"type": "integer", "minimum": 1, "description": "The line of the job."}
 ID = {"description": "The job's own, if it has one."}
 
+PROGRAM = {"format_version": VERSION, "expression": text("The program.")}
 RESULT = {
-    "format_version": VERSION,
-    "expression": text("The program."),
+    **PROGRAM,
     "outputs": by_name("tensor", "The outputs' values by name; the last statement's is 'out'."),
     "seeds": by_name("tensor", "What backward() was given, by output; the sum of several."),
     "gradients": by_name("tensor", "Jᵀ·seed for each leaf, in its shape."),
     "backward_calls": {"type": "integer", "minimum": 0, "description": "Their gradients accumulate."},
     "check": ref("check"),
-    "notes": {"type": "array", "items": {"type": "string"}, "description": "What a reader wants to be told."},
+    "notes": names("What a reader wants to be told."),
 }
 ERROR = {"format_version": VERSION, "error": ref("complaint")}
 
 DEFINITIONS: dict[str, Schema] = {
     "result": thing(
         "What 'vjpcalc EXPR … --json' prints.",
-        "format_version expression outputs seeds gradients backward_calls check",
         {**RESULT, "trace": ref("trace")},
+        optional="notes trace",
     ),
     "jacobian": thing(
         "What 'vjpcalc jacobian EXPR … --json' prints.",
-        "format_version expression outputs jacobians",
         {
-            "format_version": VERSION,
-            "expression": text("The program."),
+            **PROGRAM,
             "outputs": by_name("tensor", "The outputs' values by name."),
             "jacobians": by_name("tensor", "∂output/∂leaf by leaf: output elements × leaf elements."),
             "by": one_of("How they were made.", "backward", "forward", "numeric"),
             "findings": by_name("findings", "What was found of each, by leaf."),
         },
+        optional="by findings",
     ),
     "graph": thing(
         "What 'vjpcalc graph EXPR … --json' prints.",
-        "format_version expression graph",
         {
-            "format_version": VERSION,
-            "expression": text("The program."),
+            **PROGRAM,
             "graph": thing(
                 "The nodes in the order of the forward pass, and who is computed from whom.",
-                "outputs nodes edges",
                 {
                     "outputs": {"type": "object", "additionalProperties": text("A node, by output.")},
                     "nodes": {"type": "array", "items": ref("node")},
@@ -98,10 +94,9 @@ DEFINITIONS: dict[str, Schema] = {
             ),
         },
     ),
-    "error": thing("What a command that fails prints with --json.", "format_version error", ERROR),
+    "error": thing("What a command that fails prints with --json.", ERROR),
     "job": thing(
         "A line of 'vjpcalc batch'.",
-        "expression",
         {
             "id": {"description": "Anything; the record repeats it."},
             "expression": text("A program."),
@@ -118,6 +113,7 @@ DEFINITIONS: dict[str, Schema] = {
             "dtype": {"type": ["string", "null"], "description": "Of numbers without one (float64)."},
             "check": {"enum": ["auto", "explicit", "probe", "forward", "off", None]},
         },
+        optional="id inputs seed wrt outputs dtype check",
         additionalProperties=False,
     ),
     "record": {
@@ -125,22 +121,21 @@ DEFINITIONS: dict[str, Schema] = {
         "anyOf": [
             thing(
                 "A result.",
-                "line format_version expression outputs seeds gradients backward_calls check",
                 {"line": LINE, "id": ID, **RESULT},
+                optional="id notes",
             ),
-            thing("An error.", "line format_version error", {"line": LINE, "id": ID, **ERROR}),
+            thing("An error.", {"line": LINE, "id": ID, **ERROR}, optional="id"),
         ],
     },
     "tensor": thing(
         "A tensor. Its numbers read back exactly.",
-        "dtype shape data",
         {"dtype": text("torch's name, such as float64."), "shape": SHAPE, "data": ref("numbers")},
     ),
     "value": either(
         ref("numbers"),
-        thing("A tensor; dtype and shape may be missing.", "data",
+        thing("A tensor; dtype and shape may be missing.",
               {"dtype": {"type": ["string", "null"]}, "shape": {"anyOf": [SHAPE, {"type": "null"}]},
-               "data": ref("numbers")}),
+               "data": ref("numbers")}, optional="dtype shape"),
         text("As on the command line: an expression or @FILE[:KEY]."),
         description="What a job gives a tensor as.",
     ),
@@ -152,17 +147,16 @@ DEFINITIONS: dict[str, Schema] = {
     ),
     "check": thing(
         "The verdict: the worst of the leaves'.",
-        "status method",
         {
             "status": one_of("off: not checked.", "passed", "failed", "inconclusive", "off"),
             "method": one_of("How it was made.", "explicit", "probe", "forward", "off"),
             "engine": text("Whose Jacobian it was: numexpr (the reference), or torch."),
             "leaves": by_name("verdict", "By leaf."),
         },
+        optional="engine leaves",
     ),
     "verdict": thing(
         "Gradient and Jᵀ·seed compared.",
-        "status jacobian_shape jt_seed max_abs_error max_rel_error tolerance reason",
         {
             "status": STATUS,
             "jacobian_shape": SHAPE,
@@ -175,20 +169,20 @@ DEFINITIONS: dict[str, Schema] = {
             "differentiation": {"type": ["string", "null"], "description": "complex step, …"},
             "structure": {"type": ["string", "null"]},
         },
+        optional="index differentiation structure",
     ),
     "trace": thing(
         "How 'vjpcalc explain' walks: forward in order, then backward.",
-        "forward backward first_wrong",
         {
             "forward": {"type": "array", "items": ref("node")},
             "backward": {"type": "array", "items": ref("step")},
             "first_wrong": {"type": ["string", "null"], "description": "The first wrong node."},
             "jacobians": by_name("tensor", "With --arithmetic: J by leaf."),
         },
+        optional="jacobians",
     ),
     "node": thing(
         "A tensor of the program: an input, a constant, or an operator's result.",
-        "name kind operator expression inputs shape dtype requires_grad grad_fn iterations",
         {
             "name": text("The user's, or %1, %2, …; y#3 in the third turn of a loop."),
             "kind": one_of("", "operator", "leaf", "constant"),
@@ -204,7 +198,6 @@ DEFINITIONS: dict[str, Schema] = {
     ),
     "step": thing(
         "One node of the backward walk.",
-        "node operator cotangent status hands",
         {
             "node": text("Its name."),
             "operator": text("Its operator."),
@@ -215,8 +208,6 @@ DEFINITIONS: dict[str, Schema] = {
     ),
     "handed": thing(
         "What a node hands on to one of those that it was computed from.",
-        "to parameter rule symbols value by_rule summed_over repeated accumulates status max_abs_error "
-        "reason",
         {
             "to": text("A node."),
             "parameter": text("The operator's name for it."),
@@ -234,7 +225,6 @@ DEFINITIONS: dict[str, Schema] = {
     ),
     "findings": thing(
         "What was found of a Jacobian.",
-        "rank structure differences",
         {
             "rank": {"type": ["integer", "null"], "description": "null: it is not finite."},
             "structure": names("In words: diagonal, lower triangular, 2 blocks, …"),
@@ -252,7 +242,6 @@ DEFINITIONS: dict[str, Schema] = {
     ),
     "complaint": thing(
         "What is wrong, where, and what to do.",
-        "code kind message hint line column",
         {
             "code": {"enum": [1, 2, 3, 4], "description": "The exit status."},
             "kind": one_of(
@@ -271,17 +260,14 @@ DOCUMENTS = ("result", "jacobian", "graph", "error", "job", "record")
 
 def schema(name: str | None = None) -> Schema:
     """The schema of one of DOCUMENTS; without a name, of whatever vjpcalc prints, with all definitions."""
-    if name is None:
-        root: Schema = {"anyOf": [ref(one) for one in DOCUMENTS if one != "job"]}
-        wanted = list(DEFINITIONS)
-    else:
-        root, wanted = ref(name), [name]
-        for one in wanted:  # grows as it goes
-            found = re.findall(r'"#/\$defs/(\w+)"', json.dumps(DEFINITIONS[one]))
-            wanted += [other for other in dict.fromkeys(found) if other not in wanted]
+    root = {"anyOf": [ref(one) for one in DOCUMENTS if one != "job"]} if name is None else ref(name)
+    wanted = list(DEFINITIONS) if name is None else [name]
+    for one in wanted:  # grows as it goes
+        references = re.findall(r'"#/\$defs/(\w+)"', json.dumps(DEFINITIONS[one]))
+        wanted += [other for other in dict.fromkeys(references) if other not in wanted]
     return {
         "$schema": DIALECT,
         "title": f"vjpcalc {name or ''}".strip(),
         **root,
-        "$defs": {one: DEFINITIONS[one] for one in DEFINITIONS if one in wanted},
+        "$defs": {one: definition for one, definition in DEFINITIONS.items() if one in wanted},
     }

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from vjpcalc.report.document import (
-    Blank,
-    Cell,
-    Heat,
-    Line,
-    Report,
-    Table,
-    Tree,
-    heat_header,
-    heat_legend,
-    pooled,
-    symbol,
-    texts,
-)
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console  # noqa: TID253 (this module is imported only once there is a report to show)
+from rich.padding import Padding
+from rich.table import Table as RichTable  # noqa: TID253
+from rich.text import Text as RichText
+from rich.tree import Tree as RichTree
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text as RichText
+from vjpcalc.report.document import Blank, Cell, Heat, Line, Report, Table, Tree, texts
 
 STYLES = {
     "": "",
@@ -39,22 +30,18 @@ STYLES = {
 
 def console(file: IO[str] | None = None, *, color: bool | None = None, **options: Any) -> Console:
     """A Rich console for reports. ``color=False`` turns colour off; None leaves it to the terminal."""
-    from rich.console import Console
-
     return Console(
         file=file,
         highlight=False,
         markup=False,
         emoji=False,
-        no_color=False if color else (True if color is False else None),
+        no_color=None if color is None else not color,
         **options,
     )
 
 
 def show(report: Report, console: Console) -> None:
     """Print a report on a Rich console."""
-    from rich.padding import Padding
-
     for block in report:
         match block:
             case Blank():
@@ -64,34 +51,35 @@ def show(report: Report, console: Console) -> None:
             case Table():
                 console.print(_table(block))
             case Heat():
-                for row in _heat(block, console.width, colored=_has_colour(console)):
+                colored = not console.no_color and console.color_system is not None
+                for row in _heat(block, console.width, colored=colored):
                     console.print(row, no_wrap=True, overflow="ellipsis", crop=True)
-            case Tree():
-                console.print(Padding(_tree(block), (0, 0, 0, 1)))
+            case Tree(parts, children):
+                tree = _grown(RichTree(_text(parts), guide_style="dim"), children)
+                console.print(Padding(tree, (0, 0, 0, 1)))
 
 
 def _text(cell: Cell) -> RichText:
-    from rich.text import Text
-
-    found = Text(no_wrap=False)
+    text = RichText(no_wrap=False)
     for part in texts(cell):
-        found.append(part.text, STYLES[part.role])
-    found.rstrip()
-    return found
+        text.append(part.text, STYLES[part.role])
+    text.rstrip()
+    return text
 
 
-def _table(block: Table) -> Any:
-    from rich import box
-    from rich.table import Table as RichTable
-
-    table = RichTable(box=box.ROUNDED, border_style="dim", header_style="dim", pad_edge=True)
+def _table(block: Table) -> RichTable:
+    table = RichTable(box=box.ROUNDED, border_style="dim", header_style="dim")
     for header in block.headers:
         table.add_column(header, no_wrap=True, overflow="ellipsis")
     for number, row in enumerate(block.rows, 1):
-        table.add_row(
-            *(_text(cell) for cell in row), end_section=bool(block.rules) and number % block.rules == 0
-        )
+        table.add_row(*map(_text, row), end_section=block.rules > 0 and number % block.rules == 0)
     return table
+
+
+def _grown(branch: RichTree, children: tuple[Tree, ...]) -> RichTree:
+    for child in children:
+        _grown(branch.add(_text(child.parts)), child.children)
+    return branch
 
 
 # ---- a matrix in colours -----------------------------------------------------------------------------------
@@ -113,67 +101,45 @@ def _style(value: float, scale: float) -> str:
 
 
 def _heat(heat: Heat, width: int, *, colored: bool) -> list[RichText]:
-    from rich.cells import cell_len
-    from rich.text import Text
-
     label = max(map(cell_len, heat.rows))
 
     def start(name: str) -> RichText:
-        return Text().append(" " + " " * (label - cell_len(name)) + name + " ", STYLES["dim"])
+        return RichText().append(" " + " " * (label - cell_len(name)) + name + " ", STYLES["dim"])
 
-    def painted(text: str, value: float) -> Text:
-        if not colored:
-            return Text(text)
-        dull = value == 0 or not math.isfinite(value)
-        return Text(text, STYLES["dim"] if dull else _style(value, heat.scale))
+    def has_hue(value: float) -> bool:
+        return colored and value != 0 and math.isfinite(value)
+
+    def mark(value: float) -> str:
+        return "" if has_hue(value) else heat.symbol(value)
+
+    def painted(text: str, value: float) -> RichText:
+        style = _style(value, heat.scale) if has_hue(value) else STYLES["dim"] if colored else ""
+        return RichText(text, style)
 
     if heat.texts is not None:
         widths = [max(map(cell_len, column)) + 2 for column in zip(heat.columns, *heat.texts, strict=True)]
-        header = start("")
-        for wide, column in zip(widths, heat.columns, strict=True):
-            header.append(f"{column:^{wide}}", STYLES["dim"])
-        lines = [header]
-        for name, values, row in zip(heat.rows, heat.values.tolist(), heat.texts, strict=True):
-            found = start(name)
-            for wide, value, text in zip(widths, values, row, strict=True):
-                found.append_text(painted(f"{text:>{wide - 1}} ", value))
-            lines.append(found)
+        header = [f"{column:^{wide}}" for wide, column in zip(widths, heat.columns, strict=True)]
+        cells = [
+            [f"{text:>{wide - 1}} " for wide, text in zip(widths, row, strict=True)] for row in heat.texts
+        ]
+        notes = []
     else:
-        cell = 2 if colored else 3
-        heat, said = pooled(heat, (width - label - 3) // cell)
-        lines = [start("").append(heat_header(heat, cell), STYLES["dim"])]
-        for name, values in zip(heat.rows, heat.values.tolist(), strict=True):
-            found = start(name)
-            for value in values:
-                text = symbol(value, heat.scale)
-                if colored and math.isfinite(value) and value != 0:
-                    text = ""
-                found.append_text(painted(f"{text:>{cell}}", value))
-            lines.append(found)
-        if said:
-            lines.append(Text(" " + said, STYLES["dim"]))
+        wide = 2 if colored else 3
+        heat, note = heat.pooled((width - label - 3) // wide)
+        header = [heat.header(wide)]
+        cells = [[f"{mark(value):>{wide}}" for value in values] for values in heat.values.tolist()]
+        notes = [note, "" if colored else heat.legend()]
+    lines = [start("")]
+    for text in header:
+        lines[0].append(text, STYLES["dim"])
+    for name, values, row in zip(heat.rows, heat.values.tolist(), cells, strict=True):
+        lines.append(start(name))
+        for value, text in zip(values, row, strict=True):
+            lines[-1].append_text(painted(text, value))
+    lines += [RichText(" " + note, STYLES["dim"]) for note in notes if note]
     if not colored:
-        return lines if heat.texts is not None else [*lines, Text(" " + heat_legend(heat), STYLES["dim"])]
+        return lines
     legend = start("").append(f"{-heat.scale:.6g} ", STYLES["dim"])
     for share in (-1.0, -0.5, -0.2, -0.05, 0.0, 0.05, 0.2, 0.5, 1.0):
         legend.append_text(painted(" ·" if share == 0 else "  ", share * (heat.scale or 1.0)))
     return [*lines, legend.append(f" {heat.scale:.6g}", STYLES["dim"])]
-
-
-def _has_colour(console: Console) -> bool:
-    return not console.no_color and console.color_system is not None
-
-
-# ---- a tree ------------------------------------------------------------------------------------------------
-
-
-def _tree(block: Tree) -> Any:
-    from rich.tree import Tree as RichTree
-
-    def grow(tree: RichTree, children: tuple[Tree, ...]) -> None:
-        for child in children:
-            grow(tree.add(_text(child.parts)), child.children)
-
-    root = RichTree(_text(block.parts), guide_style="dim")
-    grow(root, block.children)
-    return root

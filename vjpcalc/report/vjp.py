@@ -25,7 +25,7 @@ def vjp_report(vjp: VJP, *, precision: int = numbers.PRECISION, width: int | Non
 
 def check_lines(vjp: VJP) -> list[Block]:
     """The check's verdict, and the notes."""
-    blocks = [] if vjp.check is None else _verdict(vjp, vjp.check)
+    blocks = [] if vjp.check is None else _verdict(vjp.check)
     return blocks + [line(Text("note  ", "dim"), note) for note in vjp.notes]
 
 
@@ -41,10 +41,8 @@ def expression_lines(run: Forward) -> list[Line]:
 def _label(name: str, tensor: Any) -> Cell:
     """A tensor's name, its shape, and its dtype where that is not the usual one."""
     dtype = dtype_of(tensor)
-    return (
-        Text(name, "name"),
-        Text(f"\n{numbers.shape(tensor.shape)}" + f"\n{dtype}" * (dtype != "float64"), "dim"),
-    )
+    shape = numbers.shape(tensor.shape)
+    return Text(name, "name"), Text(f"\n{shape}" + f"\n{dtype}" * (dtype != "float64"), "dim")
 
 
 BORDERS = 3  # columns that a table's border and padding take for each cell, and one more
@@ -53,68 +51,46 @@ BORDERS = 3  # columns that a table's border and padding take for each cell, and
 def _forward(vjp: VJP, precision: int, width: int | None) -> Table:
     labels = {name: _label(name, output) for name, output in vjp.outputs.items()}
     room = None if width is None else (width - _width(labels.values()) - 3 * BORDERS - 1) // 2
-    rows = [
-        (
-            labels[name],
-            numbers.tensor(output, precision, room),
-            numbers.tensor(vjp.seeds[name], precision, room),
-        )
+    rows = (
+        (labels[name], *(numbers.tensor(tensor, precision, room) for tensor in (output, vjp.seeds[name])))
         for name, output in vjp.outputs.items()
-    ]
+    )
     return Table(("output", "value", "seed v"), tuple(rows))
 
 
 def gradient_table(vjp: VJP, precision: int, width: int | None) -> Table:
     """Gradient and Jᵀ·v side by side where there is room for that, else one below the other."""
     checks = {} if vjp.check is None else dict(vjp.check.leaves)
-    shown = {name: leaf.jt_seed for name, leaf in checks.items() if leaf.jt_seed is not None}
+    witnesses = {name: leaf.jt_seed for name, leaf in checks.items() if leaf.jt_seed is not None}
     labels = {name: _label(name, gradient) for name, gradient in vjp.gradients.items()}
     verdicts = {name: _cell(checks.get(name)) for name in vjp.gradients}
-    taken = _width(labels.values()) + _width(verdicts.values())
-    room = None if width is None else (width - taken - 4 * BORDERS - 1) // 2
-    if not shown:
-        wide = None if width is None else width - taken - 3 * BORDERS - 1
-        rows = [
-            (labels[k], numbers.tensor(g, precision, wide), verdicts[k]) for k, g in vjp.gradients.items()
-        ]
+    taken = _width(labels.values()) + _width(verdicts.values()) + 3 * BORDERS + 1
+
+    def shown(tensor: Any, room: int | None) -> Cell:
+        return Text("–", "dim") if tensor is None else numbers.tensor(tensor, precision, room)
+
+    rows: list[tuple[Cell, ...]] = []
+    if not witnesses:
+        room = None if width is None else width - taken
+        for name, gradient in vjp.gradients.items():
+            rows.append((labels[name], shown(gradient, room), verdicts[name]))
         return Table(("leaf", "gradient", "verdict"), tuple(rows))
-    if room is None or all(
-        _fits(value, precision, room) for value in (*vjp.gradients.values(), *shown.values())
-    ):
-        beside = [
-            (
-                labels[name],
-                numbers.tensor(gradient, precision, room),
-                _witness(shown.get(name), precision, room),
-                verdicts[name],
-            )
-            for name, gradient in vjp.gradients.items()
-        ]
-        return Table(("leaf", "gradient (backward)", "Jᵀ·v (check)", "verdict"), tuple(beside))
+    room = None if width is None else (width - taken - BORDERS) // 2
+    tensors = (*vjp.gradients.values(), *witnesses.values())
+    if room is None or all(_width([shown(tensor, None)]) <= max(room, 8) for tensor in tensors):
+        for name, gradient in vjp.gradients.items():
+            pair = shown(gradient, room), shown(witnesses.get(name), room)
+            rows.append((labels[name], *pair, verdicts[name]))
+        return Table(("leaf", "gradient (backward)", "Jᵀ·v (check)", "verdict"), tuple(rows))
     wide = room * 2 - len("backward")
-    below = []
     for name, gradient in vjp.gradients.items():
-        for title, matrix in (
-            ("backward", numbers.tensor(gradient, precision, wide)),
-            ("Jᵀ·v", _witness(shown.get(name), precision, wide)),
-        ):
-            first = title == "backward"
-            below.append(
-                (labels[name] if first else "", Text(title, "dim"), matrix, verdicts[name] if first else "")
-            )
-    return Table(("leaf", "", "gradient", "verdict"), tuple(below), rules=2)
-
-
-def _witness(jt_seed: Any, precision: int, room: int | None) -> Cell:
-    return Text("–", "dim") if jt_seed is None else numbers.tensor(jt_seed, precision, room)
+        rows.append((labels[name], Text("backward", "dim"), shown(gradient, wide), verdicts[name]))
+        rows.append(("", Text("Jᵀ·v", "dim"), shown(witnesses.get(name), wide), ""))
+    return Table(("leaf", "", "gradient", "verdict"), tuple(rows), rules=2)
 
 
 def _width(cells: Iterable[Cell]) -> int:
     return max(len(text) for cell in cells for text in plain_text(cell).split("\n"))
-
-
-def _fits(value: Any, precision: int, room: int) -> bool:
-    return max(map(len, numbers.tensor(value, precision).split("\n"))) <= max(room, 8)
 
 
 def _cell(leaf: LeafCheck | None) -> Cell:
@@ -133,14 +109,9 @@ def digits(leaf: LeafCheck) -> str:
     return "all digits" if leaf.digits == 16 else f"{leaf.digits} digit" + "s" * (leaf.digits != 1)
 
 
-def _verdict(vjp: VJP, check: Check) -> list[Block]:
-    blocks: list[Block] = [
-        line(
-            Text("check ", "dim"),
-            Text(f"{MARK[check.status]} {check.status}", ROLE[check.status]),
-            Text("  " + "; ".join(_methods(check)), "dim"),
-        )
-    ]
+def _verdict(check: Check) -> list[Block]:
+    verdict = Text(f"{MARK[check.status]} {check.status}", ROLE[check.status])
+    blocks: list[Block] = [line(Text("check ", "dim"), verdict, Text("  " + _method(check), "dim"))]
     for name, leaf in check.leaves.items():
         if leaf.reason:
             named = leaf.reason.startswith((f"{name}:", f"{name}[", f"{name} along"))
@@ -149,17 +120,15 @@ def _verdict(vjp: VJP, check: Check) -> list[Block]:
     return blocks
 
 
-def _methods(check: Check) -> list[str]:
+def _method(check: Check) -> str:
     """How the check was made, in words: what is the same for all leaves once, the sizes of J by leaf."""
-    sizes = ", ".join(
-        f"{name} {m}×{n}" for name, (m, n) in ((k, leaf.jacobian_shape) for k, leaf in check.leaves.items())
-    )
-    ways = " / ".join(
-        dict.fromkeys(leaf.differentiation for leaf in check.leaves.values() if leaf.differentiation)
-    )
-    said = {
+    leaves = check.leaves
+    sizes = ", ".join(f"{name} {'×'.join(map(str, leaf.jacobian_shape))}" for name, leaf in leaves.items())
+    ways = dict.fromkeys(leaf.differentiation for leaf in leaves.values() if leaf.differentiation)
+    by = f" by {' / '.join(ways)}" if ways and check.method != "forward" else ""
+    words = {
         "explicit": f"explicit J ({sizes})",
         "probe": f"random directions in place of J ({sizes})",
         "forward": f"torch's forward mode ({sizes}): not an independent witness",
     }[check.method]
-    return [said + (f" by {ways}" if ways and check.method != "forward" else "") + f", engine {check.engine}"]
+    return f"{words}{by}, engine {check.engine}"
