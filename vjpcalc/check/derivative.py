@@ -69,6 +69,13 @@ def relative_scale(x: np.ndarray) -> np.ndarray:
     return np.where(sized, power, np.median(power[sized]) if sized.any() else 1.0)
 
 
+def random_directions(x: np.ndarray, number: int) -> np.ndarray:
+    """Directions in which all elements move at once, each to its own scale: shape (number, *x.shape)."""
+    generator = np.random.default_rng(0)
+    shape = (number, *x.shape)
+    return relative_scale(x) * generator.choice([-1.0, 1.0], shape) * generator.uniform(0.5, 1.0, shape)
+
+
 def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> Derivative:
     """J·direction with its error. ``kinked`` asks for the derivative from each side as well."""
     if not replay.analytic:

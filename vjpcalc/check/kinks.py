@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check import words
-from vjpcalc.check.derivative import differences, relative_scale
+from vjpcalc.check.derivative import differences, random_directions
 from vjpcalc.check.jacobian import Jacobian
 from vjpcalc.check.witness import Witness
 
@@ -48,12 +48,7 @@ def hidden_kink(witness: Witness, v: np.ndarray, expected: np.ndarray) -> str | 
     kinks = replay.kinks
     if not kinks and witness.jacobian.method == "complex step":
         return None
-    generator = np.random.default_rng(0)
-    scale = relative_scale(np.asarray(replay.leaf.value))
-    for _ in range(DIRECTIONS):
-        direction = (
-            scale * generator.uniform(0.5, 1.0, scale.shape) * generator.choice([-1.0, 1.0], scale.shape)
-        )
+    for direction in random_directions(np.asarray(replay.leaf.value), DIRECTIONS):
         moved = differences(replay, direction)
         bent = bool((moved.kink & (v != 0)).any())
         if witness.directions is None and not bent:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
-from vjpcalc.check.derivative import directional, relative_scale
+from vjpcalc.check.derivative import directional, random_directions
 from vjpcalc.check.jacobian import Jacobian, explicit_cost, forward_jacobian, jacobian
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_name
@@ -89,12 +89,8 @@ def replayed(
 
 def _probe(replay: Replay) -> Witness:
     """J·u for a few random directions, scaled to the size of each element."""
-    generator = np.random.default_rng(0)
     x = np.asarray(replay.leaf.value)
-    directions = generator.choice([-1.0, 1.0], (PROBES, *x.shape)) * generator.uniform(
-        0.5, 1.0, (PROBES, *x.shape)
-    )
-    directions *= relative_scale(x)
+    directions = random_directions(x, PROBES)
     kinked = bool(replay.kinks)
     derivatives = [directional(replay, direction, kinked) for direction in directions]
 

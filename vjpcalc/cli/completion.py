@@ -229,9 +229,9 @@ def _argument(command: str, current: str) -> list[Candidate]:
 
 
 def _operators() -> list[Candidate]:
-    from vjpcalc.operators.registry import REGISTRY, lookup
+    from vjpcalc.operators.registry import lookup, names
 
-    return [(name, row.signature) for name in sorted(REGISTRY) for row in lookup(name)[:1]]
+    return [(name, lookup(name)[0].signature) for name in sorted(names())]
 
 
 def _expression(typed: Typed, start: int = 0) -> list[Candidate]:

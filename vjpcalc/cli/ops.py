@@ -20,7 +20,7 @@ def ops(
 ) -> int:
     """List the operators; with a name, show one: signature, domain, VJP rule, kinks, an example."""
     check_report(report)
-    from vjpcalc.operators.registry import REGISTRY, lookup, table
+    from vjpcalc.operators.registry import lookup, names, table
     from vjpcalc.report.document import Blank
     from vjpcalc.report.ops import ops_document, ops_report, row_report
 
@@ -32,7 +32,7 @@ def ops(
     ]
     if not rows:
         hint = "'vjpcalc ops' lists them all"
-        raise unknown("usage", f"no operator is called like '{name}'", word, REGISTRY, hint)
+        raise unknown("usage", f"no operator is called like '{name}'", word, names(), hint)
     pages = [block for row in exact for block in (*row_report(row), Blank())][:-1]
     emit(report, lambda: ops_document(rows), lambda width: pages or ops_report(rows))
     return 0

@@ -193,7 +193,7 @@ class Scope(ABC):
                 span=place,
                 hint=f"use {name.rstrip('_')}",
             )
-        known = [*self.use, *(n for n in registry.REGISTRY if registry.lookup(n)), *HOST]
+        known = [*self.use, *registry.names(), *HOST]
         hint = "'vjpcalc ops' lists them all"
         return unknown("name", f"unknown {what} '{name}'", name, known, hint, place)
 

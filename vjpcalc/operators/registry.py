@@ -113,6 +113,11 @@ def lookup(name: str) -> list[Operator]:
     return [row for row in REGISTRY.get(name, ()) if not row.hidden]
 
 
+def names() -> list[str]:
+    """Every name and alias of a row that is not hidden."""
+    return [name for name in REGISTRY if lookup(name)]
+
+
 def table() -> list[Operator]:
     """Every row once, in the order of the table."""
     rows: dict[int, Operator] = {}
