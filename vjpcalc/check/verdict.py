@@ -53,7 +53,7 @@ def check(
 ) -> VJP:
     """The same VJP with its check.
 
-    ``method`` is one of defaults.METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations,
+    ``method`` is one of limits.METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations,
     else ``probe``. ``progress`` is told leaf, columns done, columns in all. Raises Diagnostic (usage) for an
     unknown method.
     """
