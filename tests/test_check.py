@@ -316,6 +316,12 @@ def test_whole_numbers_that_wrap_around_are_seen() -> None:
     assert leaf.reason.startswith("torch computes 144 for 'out', the reference engine 400")
 
 
+@pytest.mark.parametrize("method", ["explicit", "probe"])
+def test_a_leaf_without_elements_is_checked(method: str) -> None:
+    result = vjpcalc.vjp("sum(x)", {"x": np.zeros((0, 3))}, check=method)
+    assert (result.check.status, result.check.method) == ("passed", method)
+
+
 def test_no_leaf_is_no_check() -> None:
     with pytest.raises(Diagnostic, match="--wrt names no leaf"):
         vjpcalc.vjp("sum(x)", {"x": [1.0]}, wrt=[])

@@ -38,4 +38,4 @@ def test_a_stage_counts_its_calls_and_is_closed_by_an_error() -> None:
     assert {path: calls for path, (calls, _) in times.items()} == {
         ("outer",): 3, ("outer", "inner"): 3, ("fails",): 1, ("after",): 1,
     }  # fmt: skip
-    assert [line.split(" s ")[1] for line in table(times).split("\n")][1] == "   3 ×   inner"
+    assert [line.split(" s ")[1] for line in table(times).splitlines()][1] == "   3 ×   inner"

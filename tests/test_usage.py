@@ -84,6 +84,11 @@ def test_no_command_is_guessed_where_an_input_is_at_fault(cli) -> None:
     assert "the command" not in cli("batches", "batches=@nofile.npy").err
 
 
+def test_a_hint_stands_where_the_command_is_right(cli) -> None:
+    assert "hint: 'vjpcalc ops' lists them all" in cli("explain", "sine(x)", "x=1").err
+    assert "hint: the leaf is a" in cli("vjp", "a", "a=1", "--only", "q").err
+
+
 def test_short_options_may_stand_in_front(cli, tmp_path: Path) -> None:
     for number, options in enumerate((["-o{}"], ["-qo", "{}"], ["-q", "-o{}"], ["-qo{}"])):
         path = tmp_path / f"{number}.npz"

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
 import torch  # noqa: TID253
 
-from vjpcalc.check.jacobian import forward_jacobian, jacobian, require_explicit
+from vjpcalc.check.forward import forward_jacobian
+from vjpcalc.check.jacobian import jacobian, require_explicit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, listed, unknown
@@ -36,7 +37,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Explicit:
+class LeafJacobian:
     """∂outputs/∂leaf as ``matrix``, (m, n); ``outputs`` (m) name its rows, ``elements`` (n) its columns.
 
     ``rank`` is None where an entry is not finite, or where there are too many. ``structure`` is in words.
@@ -61,7 +62,7 @@ class Jacobians:
     """The explicit Jacobian of every leaf of a job."""
 
     forward: Forward
-    leaves: Mapping[str, Explicit]
+    leaves: Mapping[str, LeafJacobian]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document."""
@@ -118,7 +119,7 @@ def jacobians(
         for way in ways[1:]:
             other = made[way][leaf].entries
             differences[way], places[way] = _difference(matrix.entries, other, rows, elements)
-        leaves[leaf] = Explicit(
+        leaves[leaf] = LeafJacobian(
             leaf, ways[0], matrix.entries, rows, elements, rank(matrix.entries),
             tuple(structure(matrix.entries, rows, elements)), differences, places, matrix.method,
             () if kinks is None else tuple(name for name, has in zip(elements, kinks, strict=True) if has),

@@ -1,4 +1,4 @@
-"""Every limit and default, and the names of the check's methods: light enough for a tab."""
+"""Every limit and default, and the methods of the check: light enough for a tab."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ METHODS = ("auto", "explicit", "probe", "forward", "off")  # of the check
 DEFAULT_LIMIT = 50_000_000  # element operations that an explicit Jacobian may cost
 MAX_STEPS = 100_000  # statements and operators that a program may run
 MAX_ELEMENTS = 50_000_000  # of one tensor
+STEPS = 24  # shown of a longer walk
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,4 +48,4 @@ def table(times: Times) -> str:
         f"{seconds:9.3f} s {f'{calls} ×' if calls > 1 else '':>6} {'  ' * (len(path) - 1)}{path[-1]}"
         for path, (calls, seconds) in times.items()
     ]
-    return "\n".join(lines)
+    return "".join(f"{line}\n" for line in lines)

@@ -27,6 +27,9 @@ SIDED = 1e-6  # the same for the slopes of each side
 TRUST = 1e-9  # the least relative error that differences are believed to have, whatever they estimate
 
 
+COMPLEX_STEP, DIFFERENCES = "complex step", "central differences"  # the methods of a Derivative
+
+
 @dataclass(frozen=True)
 class Derivative:
     """J·u for one direction u: ``value`` and ``error`` of shape (m,)."""
@@ -81,7 +84,7 @@ def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> 
     if not replay.analytic:
         return differences(replay, direction)
     value = replay.complex_step(direction)
-    exact = Derivative(value, EPS * np.abs(value), "complex step")
+    exact = Derivative(value, EPS * np.abs(value), COMPLEX_STEP)
     return _combine(exact, differences(replay, direction)) if kinked else exact
 
 
@@ -141,7 +144,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Sided:
     return Sided(
         central.best,
         np.maximum(central.error, TRUST * np.abs(central.best)),
-        "central differences",
+        DIFFERENCES,
         kink,
         slopes[0],
         slopes[1],

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
-import torch  # noqa: TID253
 
-from vjpcalc.check.derivative import Derivative, directional, relative_scale
+from vjpcalc.check.derivative import (
+    COMPLEX_STEP,
+    DIFFERENCES,
+    Derivative,
+    Sided,
+    directional,
+    relative_scale,
+)
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.result import Forward
+from vjpcalc.language.trace import Decision
 from vjpcalc.operators.row import numel
-from vjpcalc.tensors.dtypes import as_float64
 
 OVERHEAD = 500  # element operations that starting one operator is worth
 
@@ -40,7 +43,7 @@ class Jacobian:
     kinks: np.ndarray | None = None
     left: np.ndarray | None = None
     right: np.ndarray | None = None
-    flipped: Any = None
+    flipped: Decision | None = None
 
     def transposed(self, v: np.ndarray, entries: np.ndarray | None = None) -> np.ndarray:
         """Jᵀ·v, shape (n,), for v of shape (m,). The products are summed by numexpr."""
@@ -51,8 +54,8 @@ class Jacobian:
             weighted = numexpr.evaluate("j * v", {"j": entries, "v": v}, {})
             used = self.columns >= 0
             return np.bincount(self.columns[used], weights=weighted[used], minlength=self.shape[1])
-        if 0 in self.shape:
-            return np.zeros(self.shape[1])
+        if 0 in entries.shape:
+            return np.zeros(entries.shape[1])
         return numexpr.evaluate("sum(j * v, axis=0)", {"j": entries, "v": v[:, None]}, {})
 
     def dense(self, entries: np.ndarray | None = None) -> np.ndarray:
@@ -88,29 +91,34 @@ def jacobian(replay: Replay, progress: Callable[[int, int], None] | None = None)
             derivatives.append(along.scaled(1.0 / scale.flat[column]))
             if progress is not None:
                 progress(column + 1, n)
+    return assembled(replay, derivatives, columns)
 
-    def laid_out(name: str) -> np.ndarray | None:
-        parts: list[Any] = [getattr(derivative, name, None) for derivative in derivatives]
-        if not parts or parts[0] is None:
-            return None
-        if columns is None:
-            return np.stack(parts, axis=1)
-        return np.where(columns >= 0, parts[0], parts[0].dtype.type(0))
 
-    entries, errors = laid_out("value"), laid_out("error")
-    differenced = any(derivative.method == "central differences" for derivative in derivatives)
+def assembled(
+    replay: Replay, derivatives: Sequence[Derivative], columns: np.ndarray | None = None
+) -> Jacobian:
+    """The Jacobian whose columns these are, or with ``columns`` the one derivative that holds every entry."""
+    m, n = replay.primal.size, numel(replay.leaf.shape)
+    sided = [derivative for derivative in derivatives if isinstance(derivative, Sided)]
+
+    def laid_out(parts: list[np.ndarray]) -> np.ndarray:
+        if columns is not None:
+            return np.where(columns >= 0, parts[0], parts[0].dtype.type(0))
+        return np.stack(parts, axis=1) if parts else np.zeros((m, n))
+
+    differenced = any(derivative.method == DIFFERENCES for derivative in derivatives)
     return Jacobian(
-        replay.name,
-        (m, n),
-        np.zeros((m, n)) if entries is None else entries,
-        np.zeros((m, n)) if errors is None else errors,
-        columns,
-        "central differences" if differenced else "complex step",
-        "numexpr",
-        laid_out("kink"),
-        laid_out("left"),
-        laid_out("right"),
-        next(filter(None, (getattr(derivative, "flipped", None) for derivative in derivatives)), None),
+        leaf=replay.name,
+        shape=(m, n),
+        entries=laid_out([derivative.value for derivative in derivatives]),
+        errors=laid_out([derivative.error for derivative in derivatives]),
+        columns=columns,
+        method=DIFFERENCES if differenced else COMPLEX_STEP,
+        engine="numexpr",
+        kinks=laid_out([derivative.kink for derivative in sided]) if sided else None,
+        left=laid_out([derivative.left for derivative in sided]) if sided else None,
+        right=laid_out([derivative.right for derivative in sided]) if sided else None,
+        flipped=next((derivative.flipped for derivative in sided if derivative.flipped), None),
     )
 
 
@@ -121,42 +129,6 @@ def explicit_cost(replay: Replay) -> int:
     work = sum(numel(node.shape) + OVERHEAD for node in replay.varying.values())
     evaluations = 1 if replay.analytic and not replay.kinks else 30
     return evaluations * numel(replay.leaf.shape) * work
-
-
-def forward_jacobian(run: Forward, leaf: str, progress: Callable[[int, int], None] | None = None) -> Jacobian:
-    """torch's own forward mode, column by column; kept for comparison, for it is no independent witness.
-
-    PyTorch derives many of its formulas from the same line of ``derivatives.yaml`` as the backward ones.
-    """
-    import torch.autograd.forward_ad as forward_ad
-
-    job = run.job
-    engine = TorchEngine(job.dtype, job.random_seed)
-    value = job.inputs[leaf].detach()
-    columns = []
-    for index in range(value.numel()):
-        tangent = torch.zeros_like(value)
-        tangent.view(-1)[index] = 1
-        try:
-            with warnings.catch_warnings(), forward_ad.dual_level(), engine.session():
-                # torch's own, at its first use of forward mode
-                warnings.simplefilter("ignore", DeprecationWarning)
-                trace = job.run(engine, {**job.inputs, leaf: forward_ad.make_dual(value, tangent)})
-                parts = []
-                for node in trace.outputs.values():
-                    moved = forward_ad.unpack_dual(node.value).tangent
-                    parts.append(np.zeros(numel(node.shape)) if moved is None else as_float64(moved).ravel())
-        except Diagnostic as diagnostic:
-            raise Diagnostic(
-                "value", f"forward mode: {diagnostic.message}", hint=diagnostic.hint or "use --check explicit"
-            ) from None
-        columns.append(np.concatenate(parts))
-        if progress is not None:
-            progress(index + 1, value.numel())
-    m = sum(output.numel() for output in run.outputs.values())
-    entries = np.stack(columns, axis=1) if columns else np.zeros((m, 0))
-    eps = torch.finfo(value.dtype).eps
-    return Jacobian(leaf, (m, value.numel()), entries, eps * np.abs(entries), None, "forward mode", "torch")
 
 
 def require_explicit(run: Forward) -> None:

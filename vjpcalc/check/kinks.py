@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check import words
-from vjpcalc.check.derivative import differences, random_directions
+from vjpcalc.check.derivative import COMPLEX_STEP, differences, random_directions
 from vjpcalc.check.jacobian import Jacobian
 from vjpcalc.check.witness import Witness
 
@@ -46,7 +46,7 @@ def hidden_kink(witness: Witness, v: np.ndarray, expected: np.ndarray) -> str | 
     if replay is None:
         return None
     kinks = replay.kinks
-    if not kinks and witness.jacobian.method == "complex step":
+    if not kinks and witness.jacobian.method == COMPLEX_STEP:
         return None
     for direction in random_directions(np.asarray(replay.leaf.value), DIRECTIONS):
         moved = differences(replay, direction)

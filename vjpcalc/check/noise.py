@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
-from vjpcalc.check.derivative import relative_scale
+from vjpcalc.check.derivative import COMPLEX_STEP, relative_scale
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise, noises
@@ -109,7 +109,7 @@ def reference_spread(witness: Witness, v: np.ndarray, wanted: np.ndarray) -> np.
     """
     replay, jacobian = witness.replay, witness.jacobian
     width = np.zeros(wanted.shape)
-    if replay is None or jacobian.method != "complex step":
+    if replay is None or jacobian.method != COMPLEX_STEP:
         return width
     scale = relative_scale(np.asarray(replay.leaf.value))
     if (columns := jacobian.columns) is not None:

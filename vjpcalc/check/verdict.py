@@ -25,7 +25,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 import torch  # noqa: TID253
 
 from vjpcalc.check import words
-from vjpcalc.check.derivative import differences, relative_scale
+from vjpcalc.check.derivative import COMPLEX_STEP, differences, relative_scale
 from vjpcalc.check.kinks import hidden_kink, kink_reason, kinked
 from vjpcalc.check.noise import SPREAD_FACTOR, GradientNoise, accuracy, reference_spread, smallest
 from vjpcalc.check.nonfinite import non_finite
@@ -68,7 +68,7 @@ def check(
         tell = None if progress is None else functools.partial(progress, name)
         if trace is None:
             shape = (sum(t.numel() for t in vjp.outputs.values()), vjp.gradients[name].numel())
-            leaves[name] = LeafCheck(INCONCLUSIVE, shape, None, None, None, None, trouble)
+            leaves[name] = LeafCheck(status=INCONCLUSIVE, jacobian_shape=shape, reason=trouble)
             continue
         compared = witness(vjp.forward, trace, name, method, limit, tell)
         methods.append(compared.method)
@@ -103,12 +103,12 @@ def judge(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> Lea
         tolerance = (eps * depth + accuracy(vjp.trace, name)) * size + doubt + floor
         scale = max(_largest(np.abs(own)), _largest(np.abs(expected)))
     report = LeafCheck(
-        PASSED,
-        jacobian.shape,
-        expected.reshape(witness.shape) if witness.directions is None else None,
-        _largest(error),
-        _relative(_largest(error), scale),
-        _largest(tolerance),
+        status=PASSED,
+        jacobian_shape=jacobian.shape,
+        jt_seed=expected.reshape(witness.shape) if witness.directions is None else None,
+        max_abs_error=_largest(error),
+        max_rel_error=_relative(_largest(error), scale),
+        tolerance=_largest(tolerance),
         differentiation=jacobian.method,
         structure="one entry a row" if jacobian.columns is not None else None,
     )
@@ -201,7 +201,7 @@ def _second_witness(
     if replay is None:
         return True
     scale = relative_scale(np.asarray(replay.leaf.value))
-    shift = 1.0 if witness.jacobian.method == "complex step" else math.sqrt(1 / 3)
+    shift = 1.0 if witness.jacobian.method == COMPLEX_STEP else math.sqrt(1 / 3)
     with np.errstate(all="ignore"):
         error = np.abs(own - expected)
     for k in np.argsort(np.where(wrong, -error, 0))[: min(PROBES, int(wrong.sum()))]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check.derivative import directional, random_directions
-from vjpcalc.check.jacobian import Jacobian, explicit_cost, forward_jacobian, jacobian
+from vjpcalc.check.forward import forward_jacobian
+from vjpcalc.check.jacobian import Jacobian, assembled, explicit_cost, jacobian
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_name
 from vjpcalc.job.result import Forward
@@ -91,23 +91,6 @@ def _probe(replay: Replay) -> Witness:
     """J·u for a few random directions, scaled to the size of each element."""
     x = np.asarray(replay.leaf.value)
     directions = random_directions(x, PROBES)
-    kinked = bool(replay.kinks)
-    derivatives = [directional(replay, direction, kinked) for direction in directions]
-
-    def columns(name: str) -> Any:
-        parts: list[Any] = [getattr(derivative, name, None) for derivative in derivatives]
-        return None if parts[0] is None else np.stack(parts, axis=1)
-
-    probed = Jacobian(
-        replay.name,
-        (replay.primal.size, x.size),
-        columns("value"),
-        columns("error"),
-        None,
-        derivatives[0].method,
-        "numexpr",
-        columns("kink"),
-        columns("left"),
-        columns("right"),
-    )
+    derivatives = [directional(replay, direction, bool(replay.kinks)) for direction in directions]
+    probed = assembled(replay, derivatives)
     return Witness(probed, "probe", x.shape, replay, directions.reshape(PROBES, -1).T)

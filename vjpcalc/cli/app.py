@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _guarded(words)
         finally:
-            print(table(times), file=sys.stderr)
+            sys.stderr.write(table(times))
 
 
 def _guarded(words: list[str]) -> int:
@@ -168,20 +168,11 @@ def _usage(error: Any, words: list[str]) -> Diagnostic:
 
 
 def _report(diagnostic: Diagnostic, words: list[str]) -> None:
+    """Say what is wrong on standard error, and on standard output as well where JSON was asked for."""
     from vjpcalc.language.source import render
 
-    if diagnostic.arguments:
-        corrected = corrected_command(words, diagnostic.arguments)
-        diagnostic.hint = f"{diagnostic.hint or ''}\n\n  {corrected}".strip("\n")
-    elif words and _is_misspelt(words[0], diagnostic):
-        command = nearest(words[0], [function.__name__ for function in COMMANDS])
-        if command:
-            diagnostic.hint = f"did you mean the command 'vjpcalc {command}'?"
-    if any(
-        word in ("--json", "--format=json", "--format=jsonl")
-        or (word == "--format" and value.startswith("json"))
-        for word, value in pairwise([*words, ""])
-    ):
+    diagnostic.hint = _hint(diagnostic, words)
+    if _wants_json(words):
         from vjpcalc.tensors.json import dumps
 
         print(dumps(diagnostic.to_dict()), flush=True)
@@ -192,10 +183,28 @@ def _report(diagnostic: Diagnostic, words: list[str]) -> None:
     print(message, file=sys.stderr)
 
 
-def _is_misspelt(word: str, diagnostic: Diagnostic) -> bool:
-    """True if the word may have been meant as a command: what is wrong is not what an input is given."""
+def _wants_json(words: list[str]) -> bool:
+    return any(
+        word in ("--json", "--format=json", "--format=jsonl")
+        or (word == "--format" and value.startswith("json"))
+        for word, value in pairwise([*words, ""])
+    )
+
+
+def _hint(diagnostic: Diagnostic, words: list[str]) -> str | None:
+    """The hint, with the command that would have been right; or that a command was meant."""
+    if diagnostic.arguments:
+        corrected = corrected_command(words, diagnostic.arguments)
+        return f"{diagnostic.hint or ''}\n\n  {corrected}".strip("\n")
+    names = [function.__name__ for function in COMMANDS]
+    # what an input is given was meant as such, whatever the first word is
     of_an_input = diagnostic.source is not None and "=" in diagnostic.source.text
-    return word.isidentifier() and diagnostic.kind in (("name",) if of_an_input else ("name", "input"))
+    kinds = ("name",) if of_an_input else ("name", "input")
+    if words and words[0].isidentifier() and words[0] not in names and diagnostic.kind in kinds:
+        command = nearest(words[0], names)
+        if command:
+            return f"did you mean the command 'vjpcalc {command}'?"
+    return diagnostic.hint
 
 
 def corrected_command(words: Sequence[str], arguments: Sequence[str]) -> str:

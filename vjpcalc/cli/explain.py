@@ -10,6 +10,7 @@ import typer
 from vjpcalc.cli.options import CheckOptions, JobOptions, ReportOptions, read_job, takes
 from vjpcalc.cli.streams import check_report, check_status, emit, progress
 from vjpcalc.diagnostics import ExitStatus
+from vjpcalc.limits import STEPS
 
 _walk = functools.partial(typer.Option, rich_help_panel="Walk")
 
@@ -19,7 +20,7 @@ def explain(
     job: JobOptions,
     check: CheckOptions,
     report: ReportOptions,
-    steps: Annotated[int, _walk(min=1, help="Steps shown of a longer walk.")] = 24,
+    steps: Annotated[int, _walk(min=1, help="Steps shown of a longer walk.")] = STEPS,
     node: Annotated[str | None, _walk(metavar="NAME", help="Only the steps of this node.")] = None,
     arithmetic: Annotated[
         bool, _walk("--arithmetic", help="Each gradient as a weighted sum of J's rows.")

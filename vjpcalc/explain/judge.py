@@ -17,9 +17,11 @@ from vjpcalc.check.kinks import kinked
 from vjpcalc.check.noise import SPREAD_FACTOR, smallest, spread
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.witness import replayed
-from vjpcalc.diagnostics import Source, element_name
+from vjpcalc.diagnostics import Diagnostic, Source, element_name
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
+from vjpcalc.explain.rules import has_rule, run_rule
+from vjpcalc.explain.simplify import simplified
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED
 from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.trace import Applied, Node, Trace, with_arrays, with_values
@@ -37,6 +39,53 @@ class Judgement:
     status: str
     max_abs_error: float
     reason: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A rule at one node: its text, simplified, over ``values``, the arguments with g and y.
+
+    ``cotangents`` are what it hands to each tensor of the parameter, with the shape before broadcasting was
+    undone; ``eps`` is what each number that it sees may be off by.
+    """
+
+    text: str
+    parameter: str
+    values: Mapping[str, Any]
+    eps: float
+    cotangents: list[tuple[np.ndarray, tuple[int, ...]]]
+
+    @classmethod
+    def of(cls, node: Applied, parameter: str, g: torch.Tensor) -> Rule | None:
+        """The rule of a parameter where the cotangent ``g`` arrived; None where it cannot be run."""
+        if not has_rule(node.operator, parameter):
+            return None
+        arguments = {
+            name: with_values(value, lambda source: as_float64(source.value))
+            for name, value in node.arguments.items()
+        }
+        values = {**arguments, "g": as_float64(g), "y": as_float64(node.value)}
+        text = simplified(node.operator.vjp[parameter], values)
+        try:
+            return cls(text, parameter, values, torch.finfo(g.dtype).eps, _run(text, parameter, values))
+        except Diagnostic:
+            return None
+
+    def noisy(self, place: int, noise: Noise) -> np.ndarray:
+        """What it hands to one tensor where each number that it sees is moved by up to ``eps`` of itself."""
+
+        def move(array: np.ndarray) -> np.ndarray:
+            if array.dtype.kind != "f":
+                return array
+            with np.errstate(all="ignore"):
+                return array + noise(array.shape) * np.where(np.isfinite(array), array, 0.0) * self.eps
+
+        moved = {name: with_arrays(value, move) for name, value in self.values.items()}
+        return _run(self.text, self.parameter, moved)[place][0]
+
+
+def _run(text: str, parameter: str, values: Mapping[str, Any]) -> list[tuple[np.ndarray, tuple[int, ...]]]:
+    return run_rule(text, parameter, values, values["g"], values["y"])
 
 
 def by_rule(
@@ -61,18 +110,6 @@ def by_rule(
         return element_name("", tuple(map(int, np.unravel_index(k, handed.shape))))
 
     return Judgement(expected, *_verdict(handed, expected, error, tolerance, "the rule says", place))
-
-
-def moved(value: Any, eps: float, noise: Noise) -> Any:
-    """A value with each number in it moved by ``eps`` of itself, in the direction that ``noise`` draws."""
-
-    def move(array: np.ndarray) -> np.ndarray:
-        if array.dtype.kind != "f":
-            return array
-        with np.errstate(all="ignore"):
-            return array + noise(array.shape) * np.where(np.isfinite(array), array, 0.0) * eps
-
-    return with_arrays(value, move)
 
 
 def by_differences(

@@ -21,12 +21,10 @@ import torch  # noqa: TID253
 from vjpcalc.check.jacobian import jacobian, require_explicit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
-from vjpcalc.diagnostics import Diagnostic, element_names, listed, unknown
-from vjpcalc.engines.noise import Noise
+from vjpcalc.diagnostics import element_names, listed, unknown
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.explain.judge import alone, by_differences, by_rule, moved
-from vjpcalc.explain.rules import has_rule, run_rule, stretched
-from vjpcalc.explain.simplify import simplified
+from vjpcalc.explain.judge import Rule, alone, by_differences, by_rule
+from vjpcalc.explain.rules import stretched
 from vjpcalc.explain.symbols import in_symbols
 from vjpcalc.job.autograd import backward, cotangents, forward, gradients_of
 from vjpcalc.job.graph import Graph
@@ -40,7 +38,7 @@ from vjpcalc.tensors.dtypes import as_float64
 from vjpcalc.tensors.json import encode_number, to_record
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Handed:
     """What a step hands to one of its arguments: a cotangent shaped like the argument.
 
@@ -191,82 +189,48 @@ def require_node(trace: Trace, name: str) -> None:
 def _hand_on(
     node: Applied, graph: Graph, g: torch.Tensor, engine: TorchEngine, arrived: set[int], limit: int
 ) -> Iterator[Handed]:
-    operator, eps = node.operator, torch.finfo(g.dtype).eps
-    cotangent, y = as_float64(g), as_float64(node.value)
-    values = {
-        key: with_values(value, lambda source: as_float64(source.value))
-        for key, value in node.arguments.items()
-    }
+    """What a node hands on where ``g`` arrived; ``arrived`` are the nodes that something has arrived at."""
     by_torch = iter(_torch_backward(node, g, engine))
-    number = -1
-    for parameter in operator.parameters:
+    number = 0
+    for parameter in node.operator.parameters:
         sources = list(nodes_in(node.arguments[parameter.name]))
-        rule, parts = None, None
-        if has_rule(operator, parameter.name) and any(source.value.requires_grad for source in sources):
-            rule = simplified(operator.vjp[parameter.name], {**values, "g": cotangent, "y": cotangent})
-            parts = _run(rule, parameter.name, values, cotangent, y)
-        for place, source in enumerate(sources):
-            number += 1
-            handed = next(by_torch)
-            if not source.value.requires_grad or parameter.kind not in ("tensor", "tensors"):
+        cotangents = [next(by_torch) for _ in sources]
+        first, number = number, number + len(sources)
+        if parameter.kind not in ("tensor", "tensors") or not any(map(_requires_grad, sources)):
+            continue
+        rule = Rule.of(node, parameter.name, g)
+        for place, (source, cotangent) in enumerate(zip(sources, cotangents, strict=True)):
+            if not source.value.requires_grad:
                 continue
-            given = np.zeros(source.shape) if handed is None else as_float64(handed)
-            symbols: str | None = None
-            summed: tuple[int, ...] = ()
-            repeated = False
-            if rule is not None and parts is not None:
-                expected, shape = parts[place]
-                noisy = functools.partial(_noisy, rule, parameter.name, place, values, cotangent, y, eps)
-                judgement = by_rule(given, expected, noisy, node.value.dtype, operator.accuracy)
-                symbols = in_symbols(rule, node, graph.names)
-                summed, repeated = stretched(shape, source.shape), numel(shape) < numel(source.shape)
+            name, accumulates = graph.names[source.index], source.index in arrived
+            handed = np.zeros(source.shape) if cotangent is None else as_float64(cotangent)
+            if rule is None:
+                leaf = f"argument {first + place}"
+                judgement = by_differences(alone(node), leaf, handed, as_float64(g), g.dtype, limit)
             else:
-                rule = None
-                judgement = by_differences(
-                    alone(node), f"argument {number}", given, cotangent, g.dtype, limit
-                )
-            name = graph.names[source.index]
+                expected, shape = rule.cotangents[place]
+                noisy = functools.partial(rule.noisy, place)
+                judgement = by_rule(handed, expected, noisy, node.value.dtype, node.operator.accuracy)
             yield Handed(
-                name,
-                source,
-                parameter.name,
-                rule,
-                symbols,
-                judgement.value,
-                given,
-                summed,
-                repeated,
-                source.index in arrived,
-                judgement.status,
-                judgement.max_abs_error,
-                judgement.reason and f"{name}.grad{judgement.reason}",
+                to=name,
+                node=source,
+                parameter=parameter.name,
+                rule=None if rule is None else rule.text,
+                symbols=None if rule is None else in_symbols(rule.text, node, graph.names),
+                value=judgement.value,
+                torch=handed,
+                summed=() if rule is None else stretched(shape, source.shape),
+                repeated=rule is not None and numel(shape) < numel(source.shape),
+                accumulates=accumulates,
+                status=judgement.status,
+                max_abs_error=judgement.max_abs_error,
+                reason=judgement.reason and f"{name}.grad{judgement.reason}",
             )
             arrived.add(source.index)
 
 
-def _run(
-    rule: str, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
-) -> list[tuple[np.ndarray, tuple[int, ...]]] | None:
-    """``run_rule``, or None where the rule cannot be run."""
-    try:
-        return run_rule(rule, parameter, values, g, y)
-    except Diagnostic:
-        return None
-
-
-def _noisy(
-    rule: str,
-    parameter: str,
-    place: int,
-    values: Mapping[str, Any],
-    g: np.ndarray,
-    y: np.ndarray,
-    eps: float,
-    noise: Noise,
-) -> np.ndarray:
-    """What a rule hands to one tensor where each number that it sees is moved by up to ``eps`` of itself."""
-    move = functools.partial(moved, eps=eps, noise=noise)
-    return run_rule(rule, parameter, {k: move(v) for k, v in values.items()}, move(g), move(y))[place][0]
+def _requires_grad(node: Node) -> bool:
+    return bool(node.value.requires_grad)
 
 
 def _torch_backward(node: Applied, g: torch.Tensor, engine: TorchEngine) -> list[torch.Tensor | None]:

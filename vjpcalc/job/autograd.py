@@ -90,7 +90,10 @@ def compute(job: Job) -> VJP:
     seeds = match_seeds(job, run.trace.outputs)
     gradients, calls = backward(run, seeds)
     totals = {name: sum(own[1:], own[0]) for name, own in seeds.items()}
-    return VJP(run, run.outputs, totals, gradients, calls, tuple(_notes(run, calls)))
+    return VJP(
+        expression=job.program.text, outputs=run.outputs, seeds=totals, gradients=gradients,
+        backward_calls=calls, notes=tuple(_notes(run, calls)), forward=run,
+    )  # fmt: skip
 
 
 def _notes(run: Forward, calls: int) -> list[str]:

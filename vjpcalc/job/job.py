@@ -25,7 +25,7 @@ from vjpcalc.tensors.json import is_record
 Use = Mapping[str, Operator | Callable[..., torch.Tensor]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Job:
     """What is to be computed.
 
@@ -105,19 +105,22 @@ def make_job(
         calls = calls if isinstance(calls, tuple) else (calls,)
         return tuple(as_tensor(value, kind, "the seed", "seed") for value in calls)
 
+    operators = {
+        name: function if isinstance(function, Operator) else operator(name, function)
+        for name, function in (use or {}).items()
+    }
     return Job(
-        program,
-        {checked_name(str(name)): as_tensor(value, kind, f"'{name}'") for name, value in inputs.items()},
-        {name: tensors(calls) for name, calls in seeds.items()},
-        [wrt] if isinstance(wrt, str) else wrt,
-        outputs,
-        kind,
-        limits or Limits(),
-        {
-            name: function if isinstance(function, Operator) else operator(name, function)
-            for name, function in (use or {}).items()
+        program=program,
+        inputs={
+            checked_name(str(name)): as_tensor(value, kind, f"'{name}'") for name, value in inputs.items()
         },
-        random_seed,
+        seeds={name: tensors(calls) for name, calls in seeds.items()},
+        wrt=[wrt] if isinstance(wrt, str) else wrt,
+        outputs=outputs,
+        dtype=kind,
+        limits=limits or Limits(),
+        use=operators,
+        random_seed=random_seed,
     )
 
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-PASSED, FAILED, INCONCLUSIVE, OFF = "passed", "failed", "inconclusive", "off"
+PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LeafCheck:
     """The verdict on one leaf.
 
@@ -30,10 +30,10 @@ class LeafCheck:
 
     status: str
     jacobian_shape: tuple[int, int]
-    jt_seed: np.ndarray | None
-    max_abs_error: float | None
-    max_rel_error: float | None
-    tolerance: float | None
+    jt_seed: np.ndarray | None = None
+    max_abs_error: float | None = None
+    max_rel_error: float | None = None
+    tolerance: float | None = None
     reason: str | None = None
     index: tuple[int, ...] | None = None
     differentiation: str | None = None
@@ -91,7 +91,7 @@ class Forward:
         return {name: node.value.detach() for name, node in self.trace.outputs.items()}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class VJP:
     """A vector-Jacobian product: for each leaf the gradient Jᵀ·seed.
 
@@ -99,12 +99,13 @@ class VJP:
     ``seeds`` are the sums over the ``backward_calls``. ``notes`` say what a reader would want to be told.
     """
 
-    forward: Forward = field(repr=False)
+    expression: str
     outputs: dict[str, torch.Tensor]
     seeds: dict[str, torch.Tensor]
     gradients: dict[str, torch.Tensor]
     backward_calls: int
     notes: tuple[str, ...]
+    forward: Forward = field(repr=False)
     check: Check | None = None
 
     @property
@@ -114,10 +115,6 @@ class VJP:
     @property
     def trace(self) -> Trace:
         return self.forward.trace
-
-    @property
-    def expression(self) -> str:
-        return self.job.program.text
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document: plain dicts, lists, texts and numbers, non-finite numbers as texts."""

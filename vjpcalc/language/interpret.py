@@ -1,7 +1,7 @@
-"""Walks a Program on the engine it is handed, and writes down every operator that it applied: the Trace.
+"""Walks the statements and expressions of a Program on the engine it is handed; what it leaves is the Trace.
 
-Python numbers stay Python numbers until they meet a tensor; tensors live in Nodes, so that loops and branches
-leave a straight list of operators behind. Conditions that read a tensor are kept too, as Decisions.
+Loops and branches leave a straight list of operators behind. Conditions that read a tensor are kept too, as
+Decisions. How an operator is applied stands in ``scope.py``.
 """
 
 from __future__ import annotations

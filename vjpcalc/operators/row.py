@@ -154,9 +154,7 @@ class Operator:
     fields: Mapping[str, str] = field(default_factory=dict)
     count: str = ""  # how many results a row of kind "several" has, where they have no names
     part: str = ""  # and the program of result i
-    in_words: str = (
-        ""  # what a rule that calls this row on g does, where the call itself tells a reader little
-    )
+    in_words: str = ""  # what a rule does that calls this row on g, where the call tells a reader little
     domain: str | Mapping[str, str] = ""
     # A condition on the arguments → what to say if it fails.
     requires: Mapping[str, str] = field(default_factory=dict)

@@ -24,11 +24,11 @@ from vjpcalc.language.naming import is_called
 from vjpcalc.language.scope import parsed
 from vjpcalc.language.source import width as columns
 from vjpcalc.language.trace import Applied, Input, Node
+from vjpcalc.limits import STEPS
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, beside, line, merged
 from vjpcalc.report.vjp import MARK, ROLE, check_lines, expression_lines, gradient_table
 
-STEPS = 24  # shown of a longer walk
 TALL = 7  # lines of a tensor from which its middle is left out
 READABLE = 40  # elements of a tensor that is put into a rule
 ROWS = 32  # of J that are written out

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to show)
 
 from vjpcalc.diagnostics import listed
-from vjpcalc.jacobians import NAMED, Explicit, Jacobians
+from vjpcalc.jacobians import NAMED, Jacobians, LeafJacobian
 from vjpcalc.language.source import width as columns
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Heat, Text, line
@@ -27,7 +27,7 @@ def jacobian_report(
     return blocks
 
 
-def _leaf(leaf: Explicit, precision: int, width: int | None) -> list[Block]:
+def _leaf(leaf: LeafJacobian, precision: int, width: int | None) -> list[Block]:
     m, n = leaf.matrix.shape
     names = dict.fromkeys(name.partition("[")[0] for name in leaf.outputs)
     outputs = ", ".join(names) if len(names) == 1 else f"({', '.join(names)})"
@@ -49,7 +49,7 @@ def _leaf(leaf: Explicit, precision: int, width: int | None) -> list[Block]:
     return blocks
 
 
-def _matrix(leaf: Explicit, scale: float, precision: int, width: int | None) -> Heat:
+def _matrix(leaf: LeafJacobian, scale: float, precision: int, width: int | None) -> Heat:
     """The numbers themselves where there is room for them, else their colours alone."""
     m, n = leaf.matrix.shape
     rows, heads = _labels(leaf.outputs), _labels(leaf.elements)
