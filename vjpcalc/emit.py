@@ -23,7 +23,7 @@ from vjpcalc.diagnostics import Diagnostic, unknown
 from vjpcalc.job.graph import Graph
 from vjpcalc.job.result import VJP
 from vjpcalc.job.seeds import match_seeds
-from vjpcalc.language.trace import Applied, Node, Trace, nodes_in, with_values
+from vjpcalc.language.trace import Applied, Node, Trace, with_values
 from vjpcalc.operators.row import Call, Operator, numel
 from vjpcalc.tensors.dtypes import dtype_of
 
@@ -249,7 +249,7 @@ def _torch_call(node: Applied, values: Mapping[str, Any]) -> Code:
     code = _infix(operator, values)
     if code is None or operator.function is not None:
         first = operator.parameters[0].name if operator.parameters else ""
-        if operator.infix and not any(True for _ in nodes_in(list(node.arguments.values()))):
+        if operator.infix and not node.inputs:
             values = {**values, first: Code(f"torch.tensor({literal(values[first])})", True)}
         call = Call.parse(operator.torch)
         arguments = _arguments(operator, "torch", values)

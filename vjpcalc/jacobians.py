@@ -18,7 +18,7 @@ import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to ma
 import torch  # noqa: TID253
 
 from vjpcalc.check.forward import forward_jacobian
-from vjpcalc.check.jacobian import jacobian, require_explicit
+from vjpcalc.check.jacobian import distance, jacobian, require_explicit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, listed, unknown
@@ -148,13 +148,11 @@ def _numeric(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
 
 
 def _backward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
-    run = forward(run.job)
     leaves = run.leaves
     rows: dict[str, list[np.ndarray]] = {name: [] for name in leaves}
     total = sum(value.numel() for value in run.outputs.values())
     for node in run.trace.outputs.values():
         for index in range(node.value.numel()):
-            gradients: Sequence[torch.Tensor] = [torch.zeros_like(leaf) for leaf in leaves.values()]
             if node.value.requires_grad:
                 seed = torch.zeros(node.shape, dtype=node.value.dtype)
                 seed.view(-1)[index] = 1
@@ -164,6 +162,8 @@ def _backward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
                     )
                 except Exception as error:
                     raise backward_fault(run.job, error) from error
+            else:
+                gradients = tuple(map(torch.zeros_like, leaves.values()))
             for name, row in zip(leaves, gradients, strict=True):
                 rows[name].append(as_float64(row).ravel())
             if progress is not None:
@@ -192,9 +192,7 @@ def _difference(
     one: np.ndarray, other: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 ) -> tuple[float, str]:
     """The largest difference between two matrices, and where it is; inf where just one of two is NaN."""
-    with np.errstate(all="ignore"):
-        same = (one == other) | (np.isnan(one) & np.isnan(other))
-        apart = np.where(same, 0.0, np.abs(one - other))
+    apart = distance(one, other)
     apart[np.isnan(apart)] = np.inf
     if not apart.size:
         return 0.0, ""

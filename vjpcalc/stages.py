@@ -44,8 +44,7 @@ def measured() -> Iterator[Times]:
 
 def table(times: Times) -> str:
     """A line a stage, indented as they are nested: seconds, calls where there are several, the name."""
-    lines = [
-        f"{seconds:9.3f} s {f'{calls} ×' if calls > 1 else '':>6} {'  ' * (len(path) - 1)}{path[-1]}"
+    return "".join(
+        f"{seconds:9.3f} s {f'{calls} ×' if calls > 1 else '':>6} {'  ' * (len(path) - 1)}{path[-1]}\n"
         for path, (calls, seconds) in times.items()
-    ]
-    return "".join(f"{line}\n" for line in lines)
+    )

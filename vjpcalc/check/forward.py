@@ -51,5 +51,5 @@ def forward_jacobian(run: Forward, leaf: str, progress: Callable[[int, int], Non
     eps = torch.finfo(value.dtype).eps
     return Jacobian(
         leaf=leaf, shape=(m, value.numel()), entries=entries, errors=eps * np.abs(entries), columns=None,
-        method="forward mode", engine="torch",
+        method="forward mode",
     )  # fmt: skip

@@ -39,7 +39,6 @@ class Jacobian:
     errors: np.ndarray
     columns: np.ndarray | None
     method: str
-    engine: str
     kinks: np.ndarray | None = None
     left: np.ndarray | None = None
     right: np.ndarray | None = None
@@ -76,13 +75,12 @@ def jacobian(replay: Replay, progress: Callable[[int, int], None] | None = None)
     """
     kinked = bool(replay.kinks)
     x = np.asarray(replay.leaf.value, dtype=np.float64)
-    n, m = numel(x.shape), replay.primal.size
+    n = x.size
     scale = relative_scale(x)
     columns = replay.single_source
     derivatives: list[Derivative] = []
     if columns is not None:
-        unit = np.where(columns >= 0, np.ravel(scale)[columns], 1.0) if n else np.ones(m)
-        derivatives.append(directional(replay, scale, kinked).scaled(1.0 / unit))
+        derivatives.append(directional(replay, scale, kinked).scaled(1.0 / unit(scale, columns)))
     else:
         for column in range(n):
             direction = np.zeros(n)
@@ -114,12 +112,22 @@ def assembled(
         errors=laid_out([derivative.error for derivative in derivatives]),
         columns=columns,
         method=DIFFERENCES if differenced else COMPLEX_STEP,
-        engine="numexpr",
         kinks=laid_out([derivative.kink for derivative in sided]) if sided else None,
         left=laid_out([derivative.left for derivative in sided]) if sided else None,
         right=laid_out([derivative.right for derivative in sided]) if sided else None,
         flipped=next((derivative.flipped for derivative in sided if derivative.flipped), None),
     )
+
+
+def unit(scale: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The scale of the one leaf element that each output depends on, 1 for an output that depends on none."""
+    return np.append(scale, 1.0)[columns]  # -1 is the last
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How far apart the numbers of two arrays are; equal infinities are not, nor are two NaNs."""
+    with np.errstate(all="ignore"):
+        return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
 
 
 def explicit_cost(replay: Replay) -> int:

@@ -14,6 +14,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 import torch  # noqa: TID253
 
 from vjpcalc.check.derivative import COMPLEX_STEP, relative_scale
+from vjpcalc.check.jacobian import unit
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise, noises
@@ -113,8 +114,8 @@ def reference_spread(witness: Witness, v: np.ndarray, wanted: np.ndarray) -> np.
         return width
     scale = relative_scale(np.asarray(replay.leaf.value))
     if (columns := jacobian.columns) is not None:
-        unit = np.where(columns >= 0, np.ravel(scale)[columns], 1.0)
-        return spread(lambda noise: jacobian.transposed(v, replay.complex_step(scale, noise) / unit))
+        units = unit(scale, columns)
+        return spread(lambda noise: jacobian.transposed(v, replay.complex_step(scale, noise) / units))
     for k in np.flatnonzero(wanted)[:ASKED]:
         direction, factor = witness.direction(scale, k)
         along = functools.partial(replay.complex_step, direction)

@@ -125,7 +125,7 @@ def judge(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> Lea
     apart = ~bent & ~unsure & ~(error <= tolerance)
 
     if apart.any():
-        # what rounding does inside of operators is cheap to measure; torch runs again where that is not enou
+        # what rounding does inside of operators is cheap to measure; torch runs again where it is not
         spread = (eps / EPS) * reference_spread(witness, v, apart)
         if (apart & ~(error <= tolerance + SPREAD_FACTOR * spread)).any():
             spread = spread + witness.projected_size(noise.spread(name))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from vjpcalc.language.engine import Engine
 
 
-@functools.cache
+@functools.lru_cache(4096)  # the table's own texts, and rules simplified for one call: these have no end
 def parsed(text: str) -> tree.Program:
     """A text of the table as a Program."""
     return syntax.parse(text, "operator table")
