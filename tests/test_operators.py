@@ -104,7 +104,9 @@ def gradients_by_rules(trace: Trace, seed: np.ndarray) -> dict[str, np.ndarray] 
                 return None
             with np.errstate(all="ignore"):
                 rule = node.operator.vjp[parameter.name]
-                found = run_rule(rule, parameter.name, values, arriving[node.index], _numpy(node))
+                found = run_rule(
+                    rule, parameter.name, {**values, "g": arriving[node.index], "y": _numpy(node)}
+                )
             for source, (part, _) in zip(sources, found, strict=True):
                 assert part.shape == source.shape, f"the rule of {parameter.name} gives {part.shape}"
                 arriving[source.index] = arriving.get(source.index, 0) + part

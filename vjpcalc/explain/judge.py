@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a step to judge)
 import torch  # noqa: TID253
 
+from vjpcalc.check.jacobian import distance
 from vjpcalc.check.kinks import kinked
 from vjpcalc.check.noise import SPREAD_FACTOR, smallest, spread
 from vjpcalc.check.replay import Replay
@@ -26,6 +27,7 @@ from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED
 from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.trace import Applied, Node, Trace, with_arrays, with_values
 from vjpcalc.limits import Limits
+from vjpcalc.operators.row import Operator
 from vjpcalc.tensors.dtypes import as_float64
 
 ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
@@ -46,46 +48,36 @@ class Rule:
     """A rule at one node: its text, simplified, over ``values``, the arguments with g and y.
 
     ``cotangents`` are what it hands to each tensor of the parameter, with the shape before broadcasting was
-    undone; ``eps`` is what each number that it sees may be off by.
+    undone.
     """
 
     text: str
     parameter: str
     values: Mapping[str, Any]
-    eps: float
     cotangents: list[tuple[np.ndarray, tuple[int, ...]]]
 
     @classmethod
-    def of(cls, node: Applied, parameter: str, g: torch.Tensor) -> Rule | None:
-        """The rule of a parameter where the cotangent ``g`` arrived; None where it cannot be run."""
-        if not has_rule(node.operator, parameter):
+    def of(cls, operator: Operator, parameter: str, values: Mapping[str, Any]) -> Rule | None:
+        """The row's rule for a parameter; None where it cannot be run."""
+        if not has_rule(operator, parameter):
             return None
-        arguments = {
-            name: with_values(value, lambda source: as_float64(source.value))
-            for name, value in node.arguments.items()
-        }
-        values = {**arguments, "g": as_float64(g), "y": as_float64(node.value)}
-        text = simplified(node.operator.vjp[parameter], values)
+        text = simplified(operator.vjp[parameter], values)
         try:
-            return cls(text, parameter, values, torch.finfo(g.dtype).eps, _run(text, parameter, values))
+            return cls(text, parameter, values, run_rule(text, parameter, values))
         except Diagnostic:
             return None
 
-    def noisy(self, place: int, noise: Noise) -> np.ndarray:
+    def noisy(self, place: int, eps: float, noise: Noise) -> np.ndarray:
         """What it hands to one tensor where each number that it sees is moved by up to ``eps`` of itself."""
 
         def move(array: np.ndarray) -> np.ndarray:
             if array.dtype.kind != "f":
                 return array
             with np.errstate(all="ignore"):
-                return array + noise(array.shape) * np.where(np.isfinite(array), array, 0.0) * self.eps
+                return array + noise(array.shape) * np.where(np.isfinite(array), array, 0.0) * eps
 
         moved = {name: with_arrays(value, move) for name, value in self.values.items()}
-        return _run(self.text, self.parameter, moved)[place][0]
-
-
-def _run(text: str, parameter: str, values: Mapping[str, Any]) -> list[tuple[np.ndarray, tuple[int, ...]]]:
-    return run_rule(text, parameter, values, values["g"], values["y"])
+        return run_rule(self.text, self.parameter, moved)[place][0]
 
 
 def by_rule(
@@ -99,7 +91,7 @@ def by_rule(
     if handed.shape != expected.shape:
         reason = f": torch hands on the shape {handed.shape}, the rule says {expected.shape}"
         return Judgement(expected, FAILED, float("inf"), reason)
-    error = _error(handed, expected)
+    error = distance(handed, expected)
     with np.errstate(all="ignore"):
         relative = ROUNDINGS * torch.finfo(dtype).eps + accuracy
         tolerance = relative * np.maximum(np.abs(handed), np.abs(expected)) + smallest(dtype)
@@ -122,7 +114,7 @@ def by_differences(
     witness, v, flat = replayed(Replay(alone, leaf), "auto", limit), g.ravel(), handed.ravel()
     J = witness.jacobian  # noqa: N806 (it is the field's name for it)
     own, expected = witness.projected(flat), J.transposed(v)
-    error = _error(own, expected)
+    error = distance(own, expected)
     with np.errstate(all="ignore"):
         size = np.maximum(J.transposed(np.abs(v), np.abs(J.entries)), witness.projected_size(np.abs(flat)))
         doubt = J.transposed(np.abs(v), J.errors)
@@ -136,12 +128,6 @@ def by_differences(
         status, reason = INCONCLUSIVE, ": the forward has a kink here"
     value = expected.reshape(handed.shape) if witness.directions is None else handed
     return Judgement(value, status, largest, reason)
-
-
-def _error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """How far apart two arrays are; equal infinities and NaNs are not."""
-    with np.errstate(all="ignore"):
-        return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
 
 
 def _verdict(
@@ -167,7 +153,7 @@ def _verdict(
 
 
 def alone(node: Applied) -> Trace:
-    """This node alone on the reference engine; its tensors are the inputs ``argument 0``, ``argument 1``"""
+    """This node alone on the reference engine; its tensors are the inputs ``argument 0`` and so on."""
     source = Source("", "one node")
     trace = Trace(source)
     operator = node.operator

@@ -27,14 +27,14 @@ def has_rule(operator: Operator, parameter: str) -> bool:
 
 
 def run_rule(
-    rule: str, parameter: str, values: Mapping[str, Any], g: np.ndarray, y: np.ndarray
+    rule: str, parameter: str, values: Mapping[str, Any]
 ) -> list[tuple[np.ndarray, tuple[int, ...]]]:
     """The cotangent that a rule hands to each tensor of a parameter, and the shape that it had at first.
 
-    ``values`` are the bound arguments with NumPy arrays for tensors; ``g`` and ``y`` are shaped like the
-    output. A cotangent has its tensor's shape. Raises Diagnostic where the rule cannot be run.
+    ``values`` are the bound arguments, with NumPy arrays for tensors, and ``g`` and ``y``, which are shaped
+    like the output. A cotangent has its tensor's shape. Raises Diagnostic where the rule cannot be run.
     """
-    given = evaluate(rule, ReferenceEngine(), {**values, "g": g, "y": y})
+    given = evaluate(rule, ReferenceEngine(), values)
     target = values[parameter]
     pairs = zip(given, target, strict=True) if isinstance(target, tuple) else [(given, target)]
     with np.errstate(all="ignore"):

@@ -191,6 +191,13 @@ def _hand_on(
 ) -> Iterator[Handed]:
     """What a node hands on where ``g`` arrived; ``arrived`` are the nodes that something has arrived at."""
     by_torch = iter(_torch_backward(node, g, engine))
+    arguments = {
+        name: with_values(value, lambda source: as_float64(source.value))
+        for name, value in node.arguments.items()
+    }
+    values = {**arguments, "g": as_float64(g), "y": as_float64(node.value)}
+    eps = torch.finfo(g.dtype).eps
+    by_itself: Trace | None = None
     number = 0
     for parameter in node.operator.parameters:
         sources = list(nodes_in(node.arguments[parameter.name]))
@@ -198,18 +205,19 @@ def _hand_on(
         first, number = number, number + len(sources)
         if parameter.kind not in ("tensor", "tensors") or not any(map(_requires_grad, sources)):
             continue
-        rule = Rule.of(node, parameter.name, g)
+        rule = Rule.of(node.operator, parameter.name, values)
         for place, (source, cotangent) in enumerate(zip(sources, cotangents, strict=True)):
             if not source.value.requires_grad:
                 continue
             name, accumulates = graph.names[source.index], source.index in arrived
             handed = np.zeros(source.shape) if cotangent is None else as_float64(cotangent)
             if rule is None:
+                by_itself = by_itself or alone(node)
                 leaf = f"argument {first + place}"
-                judgement = by_differences(alone(node), leaf, handed, as_float64(g), g.dtype, limit)
+                judgement = by_differences(by_itself, leaf, handed, values["g"], g.dtype, limit)
             else:
                 expected, shape = rule.cotangents[place]
-                noisy = functools.partial(rule.noisy, place)
+                noisy = functools.partial(rule.noisy, place, eps)
                 judgement = by_rule(handed, expected, noisy, node.value.dtype, node.operator.accuracy)
             yield Handed(
                 to=name,
