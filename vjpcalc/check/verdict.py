@@ -111,6 +111,9 @@ def judge(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> Lea
         tolerance=_largest(tolerance),
         differentiation=jacobian.method,
         structure="one entry a row" if jacobian.columns is not None else None,
+        digits=max(0, math.floor(-math.log10(max(_relative(_largest(error), scale), 1e-16))))
+        if math.isfinite(_largest(error))
+        else None,
     )
 
     def inconclusive(reason: str, index: tuple[int, ...] | None = None) -> LeafCheck:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import FORMAT_VERSION
@@ -19,13 +19,30 @@ if TYPE_CHECKING:
 PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
 
 
+class Cause(IntEnum):
+    """What became of one number that was compared, from the best to the gravest."""
+
+    PASSED = 0
+    UNSURE = 1  # the witness cannot tell
+    KINK = 2  # there is no slope at this point
+    ILL_CONDITIONED = 3  # rounding leaves no digit
+    WRONG = 4
+
+    @property
+    def status(self) -> str:
+        return {Cause.PASSED: PASSED, Cause.WRONG: FAILED}.get(self, INCONCLUSIVE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LeafCheck:
-    """The verdict on one leaf.
+    """The verdict on one leaf: the gravest of its elements'.
 
-    ``jt_seed`` is shaped like the leaf (None where it was not computed element by element). ``max_rel_error``
-    is ``max_abs_error`` relative to the largest element of the gradient (or to what flows through the
-    program, where that cancels). ``index`` is where the reason applies.
+    ``jt_seed`` is shaped like the leaf (None where it was not computed element by element), and so are
+    ``causes``, the Cause of each element, and ``left`` and ``right``, Jᵀ·seed from either side where an
+    element is at a kink, NaN elsewhere (None without a kink). ``max_rel_error`` is the largest error of an
+    element relative to this element, and ``digits`` the decimal digits that every element is right to: never
+    more than rounding leaves of it. ``index`` is where the reason applies, ``got`` and ``expected`` the two
+    numbers there; ``wrong`` counts the wrong elements; ``pattern`` says in words what they have in common.
     """
 
     status: str
@@ -38,13 +55,14 @@ class LeafCheck:
     index: tuple[int, ...] | None = None
     differentiation: str | None = None
     structure: str | None = None
-
-    @property
-    def digits(self) -> int | None:
-        """To how many decimal digits gradient and Jᵀ·seed agree; 16 is all of float64's."""
-        if self.max_rel_error is None or not math.isfinite(self.max_rel_error):
-            return None
-        return max(0, math.floor(-math.log10(max(self.max_rel_error, 1e-16))))
+    digits: int | None = None
+    causes: np.ndarray | None = None
+    left: np.ndarray | None = None
+    right: np.ndarray | None = None
+    got: float | None = None
+    expected: float | None = None
+    wrong: int = 0
+    pattern: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         def number(value: float | None) -> float | str | None:
