@@ -121,7 +121,7 @@ def _print(node: Applied, texts: Mapping[int, _Text], complex_: bool) -> _Text |
             inputs.update((source.index, source) for source in inner.inputs)
             operations += inner.operations
             nesting = max(nesting, inner.nesting)
-        elif isinstance(value, int | float) and np.isfinite(value):
+        elif isinstance(value, int | float) and np.isfinite(value) and (value or not _divides(node)):
             parts[parameter] = f"({float(value)!r})"
         else:
             return None
@@ -131,6 +131,11 @@ def _print(node: Applied, texts: Mapping[int, _Text], complex_: bool) -> _Text |
         r"\b[a-z]\w*\b(?!\s*\()", lambda name: parts.get(name.group(0), name.group(0)), node.operator.numexpr
     )
     return _Text(f"({body})", tuple(inputs.values()), operations, nesting + 1)
+
+
+def _divides(node: Applied) -> bool:
+    """True for an operator that numexpr folds by Python's rules, by which 1 / 0.0 is an error."""
+    return node.operator.name in ("div", "reciprocal", "pow")
 
 
 def _takes_mask(node: Applied, parameter: str) -> bool:

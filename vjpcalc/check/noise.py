@@ -1,14 +1,12 @@
 """What rounding explains, measured where a model of it does not suffice.
 
 Stochastic arithmetic (engines/noise.py): a computation is run a few times with every number in it moved at
-random by one unit in the last place, and what its results range over is its rounding error.
+random by one unit in the last place, and half of the range that its results take is their rounding error.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
@@ -19,22 +17,25 @@ from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.job.autograd import backward, cotangents, forward
+from vjpcalc.job.autograd import backward, forward
 from vjpcalc.job.result import VJP
 from vjpcalc.language.trace import Trace
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
-SPREAD_FACTOR = 10.0  # a few runs see less than the whole spread, and torch's formula may lose more than ours
+QUICK = 1  # pairs of runs that every check makes: they see what cancels
+USUAL = 3  # pairs of runs once a number is in doubt …
+THOROUGH = 12  # … and before it is called wrong: three pairs can miss two effects that cancel by chance
+LOUD = 64.0  # ulps of noise that show whether a result answers in proportion, as rounding does
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
 
-@stage("noise")
-def spread(result: Callable[[Noise], np.ndarray | None]) -> np.ndarray:
-    """The width of the range that a result takes over the runs; inf where none gives one (but None)."""
-    values = [value for value in map(result, noises()) if value is not None]
+def half_range(results: Iterable[np.ndarray | None]) -> np.ndarray:
+    """Half the width of the range that results take (NaN apart); inf where there are none (but None)."""
+    values = [value for value in results if value is not None]
     with np.errstate(all="ignore"):
-        return np.asarray(np.fmax.reduce(values) - np.fmin.reduce(values) if values else np.inf)
+        width = np.fmax.reduce(values) - np.fmin.reduce(values) if values else np.inf
+    return np.asarray(width / 2)
 
 
 def smallest(dtype: torch.dtype) -> float:
@@ -58,55 +59,40 @@ def accuracy(trace: Trace, leaf: str) -> float:
 
 
 class GradientNoise:
-    """The rounding noise of torch's gradients, measured once for all leaves and only when somebody asks."""
+    """The rounding noise of torch's gradients: each run serves all leaves, and is made when first asked for."""
 
     def __init__(self, vjp: VJP) -> None:
         self.vjp = vjp
-        self._spreads: dict[str, np.ndarray] | None = None
-        self._flow: float | None = None
+        self._runs: dict[float, list[dict[str, np.ndarray] | None]] = {}
 
-    def spread(self, leaf: str) -> np.ndarray:
-        """The width of the range that a leaf's gradient takes, shape (n,)."""
-        if self._spreads is None:
-            sizes = {name: gradient.numel() for name, gradient in self.vjp.gradients.items()}
-            width = np.broadcast_to(spread(self._noisy), sum(sizes.values()))
-            parts = np.split(width, np.cumsum(list(sizes.values()))[:-1])
-            self._spreads = dict(zip(sizes, parts, strict=True))
-        return self._spreads[leaf]
+    def of(
+        self, leaf: str, project: Callable[[np.ndarray], np.ndarray], pairs: int, ulps: float = 1.0
+    ) -> np.ndarray:
+        """How far a leaf's gradient (n,) moves, as it is compared (``project``), over pairs of runs."""
+        runs = self._runs.setdefault(ulps, [])
+        for noise in noises(pairs, skip=len(runs) // 2):
+            runs.append(self._run(noise, ulps))
+        return half_range(None if run is None else project(run[leaf]) for run in runs[: 2 * pairs])
 
-    def _noisy(self, noise: Noise) -> np.ndarray | None:
-        """The gradients of one run, flattened and joined; None where rounding decides a branch."""
+    @stage("noise")
+    def _run(self, noise: Noise, ulps: float) -> dict[str, np.ndarray] | None:
+        """The gradients of one run, flattened; None where rounding decides a branch."""
         job = self.vjp.job
-        engine = TorchEngine(job.dtype, job.random_seed, noise)
+        engine = TorchEngine(job.dtype, job.random_seed, noise, ulps)
         try:
             run = forward(job, engine)
-            seeds = {name: [engine.perturb(seed.clone())] for name, seed in self.vjp.seeds.items()}
-            gradients, _ = backward(run, seeds)
+            gradients, _ = backward(run, {name: [seed] for name, seed in self.vjp.seeds.items()})
         except Diagnostic:
             return None
-        return np.concatenate([as_float64(gradient).ravel() for gradient in gradients.values()])
-
-    def flow(self, leaf: str) -> float:
-        """The size of a gradient that nothing cancels in: the largest |value · cotangent| / |leaf|.
-
-        The gradient of sum(softmax(x)) is 0, and its rounding error is small beside this, not beside 0.
-        """
-        if self._flow is None:
-            again, arriving = cotangents(self.vjp.job, self.vjp.seeds)
-            with np.errstate(all="ignore"):
-                products = [
-                    as_float64(again.trace.nodes[i].value) * as_float64(g) for i, g in arriving.items()
-                ]
-            self._flow = max((np.max(np.abs(product), initial=0.0) for product in products), default=0.0)
-        largest = np.max(np.abs(as_float64(self.vjp.job.inputs[leaf])), initial=0.0)
-        return self._flow / largest if largest > 0 and math.isfinite(self._flow) else 0.0
+        return {name: as_float64(gradient).ravel() for name, gradient in gradients.items()}
 
 
-def reference_spread(witness: Witness, v: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+@stage("noise")
+def reference_noise(witness: Witness, v: np.ndarray, wanted: np.ndarray, pairs: int) -> np.ndarray:
     """How far Jᵀ·v moves where the values inside of the reference's operators move by one ulp, shape (n,).
 
     torch's noise goes around its operators; a softmax or a gelu cancels inside of one. Measured for the
-    elements that are ``wanted``, a few hundred at the most.
+    elements that are ``wanted``, a few hundred at the most; 0 where there is no complex step to measure by.
     """
     replay, jacobian = witness.replay, witness.jacobian
     width = np.zeros(wanted.shape)
@@ -115,9 +101,10 @@ def reference_spread(witness: Witness, v: np.ndarray, wanted: np.ndarray) -> np.
     scale = relative_scale(np.asarray(replay.leaf.value))
     if (columns := jacobian.columns) is not None:
         units = unit(scale, columns)
-        return spread(lambda noise: jacobian.transposed(v, replay.complex_step(scale, noise) / units))
+        return half_range(
+            jacobian.transposed(v, replay.complex_step(scale, noise) / units) for noise in noises(pairs)
+        )
     for k in np.flatnonzero(wanted)[:ASKED]:
         direction, factor = witness.direction(scale, k)
-        along = functools.partial(replay.complex_step, direction)
-        width[k] = spread(lambda noise, along=along: v @ along(noise)) / factor  # type: ignore[misc]
+        width[k] = half_range(v @ replay.complex_step(direction, noise) / factor for noise in noises(pairs))
     return width

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np  # noqa: TID253 (imported only once there is something to check)
-import torch  # noqa: TID253
+import torch  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check import words
 from vjpcalc.diagnostics import element_name
@@ -12,25 +11,6 @@ from vjpcalc.job.result import VJP
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.trace import Trace
 
-Reason = tuple[str, tuple[int, ...] | None]  # in words, and where in the leaf
-
-
-def non_finite(vjp: VJP, leaf: str, expected: np.ndarray) -> Reason | None:
-    """Why a leaf cannot be judged for a value that is not finite; None if all are finite."""
-    for name, tensor in vjp.outputs.items():
-        index = _first(tensor)
-        if index is not None:
-            what = f"the output {element_name(name, index)} is {words.not_finite(float(tensor[index]))}"
-            return what + _made(forward_origin(vjp.trace)), None
-    gradient = vjp.gradients[leaf]
-    index = _first(gradient)
-    if index is not None:
-        what = f"{element_name(leaf, index)}: the gradient is {words.not_finite(float(gradient[index]))}"
-        return what + _made(forward_origin(vjp.trace) or backward_origin(vjp)), index
-    if not np.isfinite(expected).all():
-        return "Jᵀ·seed is not finite in the reference engine", None
-    return None
-
 
 def _first(tensor: torch.Tensor) -> tuple[int, ...] | None:
     """The index of the first element that is not finite."""
@@ -38,8 +18,15 @@ def _first(tensor: torch.Tensor) -> tuple[int, ...] | None:
     return tuple(map(int, bad.nonzero()[0])) if bad.any() else None
 
 
-def _made(origin: str | None) -> str:
-    return f": first made by {origin}" if origin else ""
+def output_not_finite(vjp: VJP) -> str | None:
+    """The first output that is not finite, and who made it, in words."""
+    for name, tensor in vjp.outputs.items():
+        index = _first(tensor)
+        if index is not None:
+            origin = forward_origin(vjp.trace)
+            made = f": first made by {origin}" if origin else ""
+            return f"the output {element_name(name, index)} is {words.not_finite(float(tensor[index]))}{made}"
+    return None
 
 
 def forward_origin(trace: Trace) -> str | None:

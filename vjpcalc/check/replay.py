@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
 
 from vjpcalc.check.fuse import Step, as_numexpr, compiled, steps
-from vjpcalc.engines.noise import Noise
+from vjpcalc.engines.noise import Noise, accumulates, slope_is_exact, value_is_exact
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.trace import Applied, Decision, Kink, Node, Trace, with_values
 from vjpcalc.operators.row import numel
@@ -133,22 +133,42 @@ class Replay:
         """
         values: dict[int, np.ndarray] = {self.leaf.index: self.leaf.value + 1j * STEP * direction}
         for step in self._complex_steps if noise is None else self._single_steps:
-            result = self._run(step, values)
+            result = self._run(step, values) if noise is None else self._run_noisy(step, values, noise)
             if np.iscomplexobj(result):
-                real = step.node.value
-                if noise is not None:
-                    # what has moved already moves what is computed of it
-                    real = self._run(step, {index: np.real(value) for index, value in values.items()})
-                    real = real * (1 + EPS * noise(result.shape))
                 result = np.array(result)
-                result.real = real
+                if noise is None:
+                    result.real = step.node.value
                 result.imag[np.isnan(step.node.value)] = np.nan  # sqrt(-1): a number only to a complex kernel
-                if noise is not None:
-                    result.imag *= 1 + EPS * noise(result.shape)
             values[step.node.index] = result
         return self._join(
             lambda node: np.imag(values[node.index]) / STEP if node.index in values else 0.0 * node.value
         )
+
+    def _run_noisy(self, step: Step, values: Mapping[int, np.ndarray], noise: Noise) -> np.ndarray:
+        """One operator with its result moved by an ulp, and what each of its inputs contributes to the slope.
+
+        What has moved already moves what is computed of it; what the leaf has no part in keeps its value.
+        """
+        row = step.node.operator
+        inside, edges, moves = accumulates(row), not slope_is_exact(row), not value_is_exact(row)
+
+        def get(node: Node) -> np.ndarray:
+            value = values.get(node.index)
+            if value is None or value.dtype.kind not in "fc":
+                return node.value if value is None else value
+            if inside:
+                value = value * (1 + EPS * noise(value.shape))
+            if edges and value.dtype.kind == "c":
+                value = value.real + 1j * (value.imag * (1 + EPS * noise(value.shape)))
+            return value
+
+        result = self._apply(step.node, get)
+        if np.iscomplexobj(result):
+            real = result.real
+            if not inside:  # some complex kernels are careless with it
+                real = self._apply(step.node, lambda node: np.real(values.get(node.index, node.value)))
+            result = (real * (1 + EPS * noise(real.shape)) if moves else real) + 1j * result.imag
+        return result
 
     @functools.cached_property
     def rounding(self) -> np.ndarray:
@@ -194,17 +214,20 @@ class Replay:
             return values.get(node.index, node.value)
 
         if step.text is None:
-            arguments = {key: with_values(value, get) for key, value in step.node.arguments.items()}
-            try:
-                return self._engine.apply(step.node.operator, arguments)
-            except Exception as error:
-                if step.node.operator.function is None and not isinstance(error, np.linalg.LinAlgError):
-                    raise
-                # a singular matrix near the point, say: no value there
-                is_complex = any(np.iscomplexobj(get(node)) for node in step.node.inputs)
-                return np.full(step.node.shape, complex(np.nan, np.nan) if is_complex else np.nan)
+            return self._apply(step.node, get)
         arrays = [as_numexpr(get(node)) for node in step.inputs]
         return compiled(step.text, tuple(array.dtype.kind for array in arrays))(*arrays)
+
+    def _apply(self, node: Applied, get: Callable[[Node], np.ndarray]) -> np.ndarray:
+        """A node's own kernel; NaN where it has no value near the point, a singular matrix, say."""
+        arguments = {key: with_values(value, get) for key, value in node.arguments.items()}
+        try:
+            return self._engine.apply(node.operator, arguments)
+        except Exception as error:
+            if node.operator.function is None and not isinstance(error, np.linalg.LinAlgError):
+                raise
+            is_complex = any(np.iscomplexobj(get(source)) for source in node.inputs)
+            return np.full(node.shape, complex(np.nan, np.nan) if is_complex else np.nan)
 
 
 def varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, Node]:

@@ -1,23 +1,12 @@
 """The check: Jᵀ·seed from the reference engine's Jacobian against the gradient that ``backward`` gave.
 
-A gradient element g is compared with (Jᵀ·v)ⱼ = Σᵢ Jᵢⱼ·vᵢ. How far apart may two right values be?
-
-1. The rounding model: each operator on the way rounds once forward and once backward, so
-   tolerance = eps · (2 + operators) · (|J|ᵀ·|v|)ⱼ + the differences' own error estimate.
-   eps is that of the gradient's dtype: the reference always runs in float64.
-2. Where that does not hold, the program may amplify rounding (cancellation, a near-singular matrix). That is
-   measured, not guessed: torch and the reference are run again in stochastic arithmetic (engines/noise.py),
-   every value and every cotangent moved at random by one unit in the last place, and the spread of the
-   gradients, times SPREAD_FACTOR, is added to the tolerance.
-3. A gradient within that is right as far as can be known; if the spread leaves less than half of the digits,
-   the verdict is *inconclusive: ill-conditioned*. Beyond it, a second witness (differences in place of the
-   complex step) must agree that the gradient is wrong before it is called *failed*.
+For each leaf a witness is made, what is known of its numbers is put together, and judge.py says of each number
+what became of it. The leaf has the gravest cause of its elements, and the check the gravest of its leaves'.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,22 +14,23 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 import torch  # noqa: TID253
 
 from vjpcalc.check import words
-from vjpcalc.check.derivative import COMPLEX_STEP, differences, relative_scale
-from vjpcalc.check.kinks import hidden_kink, kink_reason, kinked
-from vjpcalc.check.noise import SPREAD_FACTOR, GradientNoise, accuracy, reference_spread, smallest
-from vjpcalc.check.nonfinite import non_finite
+from vjpcalc.check.derivative import COMPLEX_STEP
+from vjpcalc.check.jacobian import distance
+from vjpcalc.check.judge import NOISE_FACTOR, Numbers, Verdict, digits, judge
+from vjpcalc.check.noise import LOUD, QUICK, GradientNoise, accuracy, reference_noise, smallest
+from vjpcalc.check.nonfinite import backward_origin, forward_origin, output_not_finite
 from vjpcalc.check.reference import reference_trace
 from vjpcalc.check.replay import EPS
-from vjpcalc.check.witness import PROBES, Witness, witness
-from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Check, LeafCheck
+from vjpcalc.check.slopes import kinked, slopes
+from vjpcalc.check.witness import Witness, witness
+from vjpcalc.engines.noise import ON_MATRICES
+from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Cause, Check, LeafCheck
 from vjpcalc.language.trace import Applied, Trace
 from vjpcalc.limits import DEFAULT_LIMIT, require_method
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
-DOUBT = 1e-7  # relative error estimate of the differences beyond which they cannot judge …
-BEYOND = 10.0  # … unless the gradient is this many times their error away
-FAR = 100.0  # times what rounding explains: wrong, though differences are too coarse to see it
+JUMP = 8.0  # LOUD noise that moves a gradient less than this many times what one ulp does: it jumped
 
 
 @stage("check")
@@ -72,7 +62,7 @@ def check(
             continue
         compared = witness(vjp.forward, trace, name, method, limit, tell)
         methods.append(compared.method)
-        leaves[name] = judge(vjp, trace, compared, noise)
+        leaves[name] = judge_leaf(vjp, trace, compared, noise)
     statuses = {leaf.status for leaf in leaves.values()}
     status = next((status for status in (FAILED, INCONCLUSIVE) if status in statuses), PASSED)
     if methods:
@@ -83,139 +73,181 @@ def check(
 
 
 @stage("judge")
-def judge(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> LeafCheck:
+def judge_leaf(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> LeafCheck:
     """The verdict on one leaf; ``trace`` is the reference engine's."""
-    jacobian = witness.jacobian
-    name = jacobian.leaf
+    name = witness.jacobian.leaf
     gradient = vjp.gradients[name]
-    eps = torch.finfo(gradient.dtype).eps
     v = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
-    flat = as_float64(gradient).ravel()
-    depth = 2 + (len(witness.replay.varying) if witness.replay is not None else len(trace.nodes))
-    with np.errstate(all="ignore"):
-        own = witness.projected(flat)
-        expected = jacobian.transposed(v)
-        size = np.fmax(jacobian.transposed(np.abs(v), np.abs(jacobian.entries)), np.abs(own))
-        size = np.fmax(size, witness.projected_size(np.abs(flat)))
-        doubt = jacobian.transposed(np.abs(v), jacobian.errors)
-        error = np.abs(own - expected)
-        floor = depth * smallest(gradient.dtype)
-        tolerance = (eps * depth + accuracy(vjp.trace, name)) * size + doubt + floor
-        scale = max(_largest(np.abs(own)), _largest(np.abs(expected)))
-    report = LeafCheck(
-        status=PASSED,
-        jacobian_shape=jacobian.shape,
-        jt_seed=expected.reshape(witness.shape) if witness.directions is None else None,
-        max_abs_error=_largest(error),
-        max_rel_error=_relative(_largest(error), scale),
-        tolerance=_largest(tolerance),
-        differentiation=jacobian.method,
-        structure="one entry a row" if jacobian.columns is not None else None,
-        digits=max(0, math.floor(-math.log10(max(_relative(_largest(error), scale), 1e-16))))
-        if math.isfinite(_largest(error))
-        else None,
+    numbers = numbers_of(witness, as_float64(gradient).ravel(), v, gradient.dtype, trace)
+    numbers = replace(
+        numbers,
+        accuracy=accuracy(vjp.trace, name),
+        noise=functools.partial(_noise, witness, v, numbers, noise),
     )
+    verdict = judge(numbers)
+    return leaf_check(vjp, witness, numbers, verdict)
 
-    def inconclusive(reason: str, index: tuple[int, ...] | None = None) -> LeafCheck:
-        return replace(report, status=INCONCLUSIVE, reason=reason, index=index)
 
-    broken = non_finite(vjp, name, expected)
-    if broken is not None:
-        return inconclusive(*broken)
-    bent = kinked(jacobian, v)
-    # differences that cannot judge, unless the gradient is far beyond their doubt
-    unsure = ~bent & (doubt > DOUBT * size + floor) & (error > eps * depth * size) & (error <= BEYOND * doubt)
-    apart = ~bent & ~unsure & ~(error <= tolerance)
-
-    if apart.any():
-        # what rounding does inside of operators is cheap to measure; torch runs again where it is not
-        spread = (eps / EPS) * reference_spread(witness, v, apart)
-        if (apart & ~(error <= tolerance + SPREAD_FACTOR * spread)).any():
-            spread = spread + witness.projected_size(noise.spread(name))
-            if _mixes(trace, witness):
-                # an algorithm on whole matrices errs by the size of the largest element, not of each one
-                tolerance = tolerance + eps * depth * _largest(size)
-        measured = tolerance + SPREAD_FACTOR * spread
-        wrong = apart & ~(error <= measured)
-        if wrong.any():
-            if reason := hidden_kink(witness, v, expected):
-                return inconclusive(reason)
-            if not _second_witness(witness, v, wrong, own, expected, measured):
-                worst = int(np.argmax(np.where(wrong, error, -1)))
-                return inconclusive(words.undecided(witness.name(worst), own[worst], expected[worst]))
-            worst = int(np.argmax(np.where(wrong, error / measured, -1)))
-            return replace(
-                report,
-                status=FAILED,
-                reason=words.apart(witness.name(worst), own[worst], expected[worst]),
-                index=witness.index(worst),
-                tolerance=float(measured[worst]),
-            )
-        if scale <= SPREAD_FACTOR * _largest(spread):
-            scale = max(scale, noise.flow(name))  # a gradient that cancels to nothing but rounding
-        report = replace(
-            report, tolerance=_largest(measured), max_rel_error=_relative(_largest(error), scale)
+def numbers_of(
+    witness: Witness, gradient: np.ndarray, v: np.ndarray, dtype: torch.dtype, trace: Trace
+) -> Numbers:
+    """A gradient (n,) beside what a witness says for the cotangent v (m,), as they are compared."""
+    jacobian = witness.jacobian
+    info = torch.finfo(dtype)
+    nodes = trace.applied if witness.replay is None else witness.replay.varying.values()
+    with np.errstate(all="ignore"):
+        own = witness.projected(gradient)
+        size = np.fmax(_transposed(witness, np.abs(v), np.abs(jacobian.entries)), np.abs(own))
+        return Numbers(
+            gradient=own,
+            expected=_transposed(witness, v, jacobian.entries),
+            size=np.fmax(size, witness.projected_size(np.abs(gradient))),
+            doubt=_transposed(witness, np.abs(v), jacobian.errors),
+            bent=kinked(jacobian, v),
+            left=None if jacobian.left is None else _transposed(witness, v, jacobian.left),
+            right=None if jacobian.right is None else _transposed(witness, v, jacobian.right),
+            eps=info.eps,
+            depth=2 + len(nodes),
+            smallest=smallest(dtype),
+            largest=info.max,
+            noise=lambda doubtful, pairs: np.zeros(own.shape),
+            slopes=None if witness.replay is None else functools.partial(slopes, witness, v),
         )
-        drowned = apart & (spread > math.sqrt(eps) * scale)
-        if drowned.any():
-            worst = int(np.argmax(np.where(drowned, spread, -1)))
-            reason = words.ill_conditioned(witness.name(worst), own[worst], spread[worst])
-            return inconclusive(reason, witness.index(worst))
-    if bent.any():
-        worst = int(np.flatnonzero(bent)[0])
-        return inconclusive(kink_reason(witness, v, worst, own[worst]), witness.index(worst))
-    if witness.replay is not None and witness.replay.kinks and (reason := hidden_kink(witness, v, expected)):
-        return inconclusive(reason)
-    if unsure.any():
-        worst = int(np.argmax(np.where(unsure, doubt, -1)))
-        reason = words.unsure(witness.name(worst), own[worst], expected[worst], doubt[worst])
-        return inconclusive(reason, witness.index(worst))
-    return report
 
 
-def _relative(error: float, scale: float) -> float:
-    return error / scale if scale > 0 else error
+def _transposed(witness: Witness, v: np.ndarray, entries: np.ndarray) -> np.ndarray:
+    """entriesᵀ·v; an output that the seed leaves out counts for nothing, even if it is not finite."""
+    return witness.jacobian.transposed(v, np.where(v != 0, entries.T, 0.0).T)
 
 
-def _largest(values: np.ndarray) -> float:
-    return float(np.max(values, initial=0.0))
-
-
-def _mixes(trace: Trace, witness: Witness) -> bool:
-    """True if a leaf's elements meet in an operator on whole arrays."""
-    nodes = trace.nodes if witness.replay is None else witness.replay.varying.values()
-    return any(isinstance(node, Applied) and node.operator.kind == "array" for node in nodes)
-
-
-def _second_witness(
+def _noise(
     witness: Witness,
     v: np.ndarray,
-    wrong: np.ndarray,
-    own: np.ndarray,
-    expected: np.ndarray,
-    measured: np.ndarray,
-) -> bool:
-    """True if a second way to differentiate, too, calls the worst few wrong elements wrong.
+    numbers: Numbers,
+    torch_noise: GradientNoise,
+    doubtful: np.ndarray,
+    pairs: int,
+) -> np.ndarray:
+    """How far rounding moves the numbers of a leaf: torch's gradient, and where in doubt the reference's too.
 
-    It is differences, for a complex step; for differences, others with steps of other sizes. Where they
-    cannot tell the two apart, the gradient must be FAR times farther away than rounding explains.
+    Noise of torch's own backward is no excuse where the reference is steady and torch's gradient jumps: it
+    moves as far for one ulp as for many (`det` at a singular matrix). Rounding answers in proportion.
     """
-    replay = witness.replay
-    if replay is None:
-        return True
-    scale = relative_scale(np.asarray(replay.leaf.value))
-    shift = 1.0 if witness.jacobian.method == COMPLEX_STEP else math.sqrt(1 / 3)
+    name = witness.jacobian.leaf
+    moved = torch_noise.of(name, witness.projected, pairs)
+    if not doubtful.any():
+        return moved
+    eps = numbers.eps
+    reference = (eps / EPS) * reference_noise(witness, v, doubtful, pairs)
+    if witness.jacobian.method == COMPLEX_STEP:
+        steady = doubtful & (moved > JUMP * np.fmax(reference, eps * numbers.size))
+        if steady.any():
+            loud = torch_noise.of(name, witness.projected, QUICK, LOUD)
+            moved = np.where(steady & (loud < JUMP * moved), 0.0, moved)
+    # an algorithm on whole matrices errs by the size of the largest element, not of each one
+    whole = eps * numbers.depth * np.max(numbers.size, initial=0.0) if _on_matrices(witness) else 0.0
+    return np.fmax(moved, reference) + whole / NOISE_FACTOR
+
+
+def _on_matrices(witness: Witness) -> bool:
+    """True if a leaf goes through an algorithm on whole matrices."""
+    nodes = () if witness.replay is None else witness.replay.varying.values()
+    return any(isinstance(node, Applied) and node.operator.family in ON_MATRICES for node in nodes)
+
+
+def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> LeafCheck:
+    """The verdict on a leaf's numbers, as data for a report."""
+    jacobian = witness.jacobian
+    shape = witness.shape
+    explicit = witness.directions is None
+    cause = verdict.cause
     with np.errstate(all="ignore"):
-        error = np.abs(own - expected)
-    for k in np.argsort(np.where(wrong, -error, 0))[: min(PROBES, int(wrong.sum()))]:
-        direction, factor = witness.direction(scale, k)
-        second = differences(replay, direction * shift)
-        with np.errstate(all="ignore"):
-            value = float(v @ second.value) / (factor * shift)
-            doubt = float(np.abs(v) @ second.error) / (factor * shift)
-        if abs(value - own[k]) <= doubt:
-            if error[k] > FAR * measured[k] and abs(value - expected[k]) <= doubt:
-                return True  # too close together for differences: neither is contradicted
-        elif abs(value - expected[k]) < abs(value - own[k]):
-            return True
-    return False
+        error = distance(numbers.gradient, verdict.expected)
+        relative = error / np.fmax(np.abs(numbers.gradient), np.abs(verdict.expected))
+    comparable = np.isfinite(error) & (error > 0)
+    worst = verdict.worst(numbers)
+    places = (
+        {}
+        if worst is None
+        else {
+            "index": witness.index(worst),
+            "got": float(numbers.gradient[worst]),
+            "expected": float(verdict.expected[worst]),
+            "reason": _reason(vjp, witness, numbers, verdict, worst),
+        }
+    )
+
+    def shaped(values: np.ndarray) -> np.ndarray | None:
+        return values.reshape(shape) if explicit else None
+
+    def side(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else shaped(np.where(verdict.causes == Cause.KINK, values, np.nan))
+
+    return LeafCheck(
+        status=cause.status,
+        jacobian_shape=jacobian.shape,
+        jt_seed=shaped(verdict.expected),
+        max_abs_error=float(np.max(error[comparable], initial=0.0)),
+        max_rel_error=float(np.max(relative[comparable], initial=0.0)),
+        tolerance=float(
+            verdict.tolerance[worst] if worst is not None else verdict.tolerance.max(initial=0.0)
+        ),
+        differentiation=jacobian.method,
+        structure="one entry a row" if jacobian.columns is not None else None,
+        digits=_whole(verdict, numbers),
+        causes=shaped(verdict.causes),
+        left=side(numbers.left),
+        right=side(numbers.right),
+        wrong=int((verdict.causes == Cause.WRONG).sum()),
+        **places,
+    )
+
+
+def _whole(verdict: Verdict, numbers: Numbers) -> int:
+    """Whole digits, at most those that the dtype has."""
+    return int(max(0.0, min(verdict.digits, round(digits(numbers.eps)))))
+
+
+def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
+    """What there is to say of the k-th number, which has not passed."""
+    name, cause = witness.name(k), Cause(int(verdict.causes[k]))
+    gradient, expected = float(numbers.gradient[k]), float(verdict.expected[k])
+    if not np.isfinite(gradient):
+        what = f"{name}: the gradient is {words.not_finite(gradient)}"
+        origin = forward_origin(vjp.trace) or backward_origin(vjp)
+        what += f": first made by {origin}" if origin else ""
+        return f"{what}; Jᵀ·seed is {expected:.6g}" if cause == Cause.WRONG else what
+    if not np.isfinite(expected):
+        if cause == Cause.KINK:
+            return _kink(witness, numbers, verdict, k)
+        return output_not_finite(vjp) or f"{name}: Jᵀ·seed is not finite in the reference engine"
+    if cause == Cause.WRONG:
+        return words.apart(name, gradient, expected)
+    if cause == Cause.KINK:
+        return _kink(witness, numbers, verdict, k)
+    if cause == Cause.ILL_CONDITIONED:
+        return words.ill_conditioned(name, gradient, float(verdict.noise[k]))
+    if max(abs(gradient), abs(expected)) <= numbers.depth * numbers.smallest:
+        return words.too_small(name, gradient, expected)
+    if verdict.doubt[k] > 0 and abs(gradient - expected) <= verdict.doubt[k] * 10:
+        return words.unsure(name, gradient, expected, float(verdict.doubt[k]))
+    return words.undecided(name, gradient, expected)
+
+
+def _kink(witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
+    jacobian = witness.jacobian
+    kinks = witness.replay.kinks if witness.replay is not None else []
+    operators = sorted({kink.operator.infix or kink.operator.name for kink in kinks})
+    seen = verdict.slopes.get(k)
+    if seen is not None and seen.together:
+        return (
+            f"a kink{words.of(operators)}: the slopes differ where several elements of the leaf move at once"
+        )
+    if jacobian.flipped is not None and not operators:
+        what = "a branch that flips: the condition is decided at this very point"
+    else:
+        what = "a kink" + words.of(operators)
+    sides = [float(side[k]) for side in (numbers.left, numbers.right) if side is not None]
+    if not sides and seen is not None:
+        sides = [seen.left, seen.right]
+    return words.kink(witness.name(k), what, sides, float(numbers.gradient[k]))

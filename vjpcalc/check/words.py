@@ -31,6 +31,10 @@ def unsure(name: str, gradient: float, expected: float, doubt: float) -> str:
     )
 
 
+def too_small(name: str, gradient: float, expected: float) -> str:
+    return f"{apart(name, gradient, expected)}: too small to judge"
+
+
 def kink(name: str, what: str, slopes: Sequence[float], gradient: float) -> str:
     if not all(map(math.isfinite, slopes)):
         return f"{name}: {what}"

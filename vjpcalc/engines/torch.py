@@ -5,36 +5,47 @@ from __future__ import annotations
 import functools
 import operator as python
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch  # noqa: TID253 (an engine is imported only once it is needed)
+import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
+import torch  # noqa: TID253
 
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.engines.noise import Noise
+from vjpcalc.engines.noise import Noise, accumulates, slope_is_exact, value_is_exact
 from vjpcalc.engines.reference import ReferenceEngine
+from vjpcalc.language.trace import with_arrays
 from vjpcalc.operators.row import Call, Operator
 
 
 class TorchEngine:
     """torch. ``dtype`` is that of numbers typed in; ``seed`` starts the stream of ``rand`` and ``randn``.
 
-    ``noise`` turns this into stochastic arithmetic: every value and every cotangent is moved at random by one
-    unit in the last place, so that the spread of the gradients over a few runs measures their rounding error.
+    ``noise`` turns this into stochastic arithmetic: every value that is computed and every cotangent that a
+    node hands on is moved at random by ``ulps`` units in the last place, so that the spread of the gradients
+    over a few runs measures their rounding error. Inputs are what they are.
     """
 
     name = "torch"
     expands = False
 
-    def __init__(self, dtype: torch.dtype = torch.float64, seed: int = 0, noise: Noise | None = None) -> None:
-        self.dtype, self.noise = dtype, noise
+    def __init__(
+        self,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+        noise: Noise | None = None,
+        ulps: float = 1.0,
+    ) -> None:
+        self.dtype, self.noise, self.ulps = dtype, noise, ulps
         self._creation = ReferenceEngine(seed)  # both engines draw the same random numbers
 
     def apply(self, operator: Operator, values: Mapping[str, Any]) -> torch.Tensor:
         if operator.kind == "creation":
             return self.constant(self._creation.apply(operator, values), whole=True)
         function = operator.function or resolve(operator.torch)
+        if self.noise is not None and accumulates(operator):
+            values = {name: with_arrays(value, self._moved) for name, value in values.items()}
         positional, keywords = operator.arguments("torch", values)
         result = function(*positional, **keywords)
         field = Call.parse(operator.torch).field if operator.function is None else None
@@ -46,8 +57,11 @@ class TorchEngine:
             raise Diagnostic("value", f"'{operator.name}' returned {what}, not a tensor")
         if self.noise is None:
             return result
-        copied = operator.kind == "movement" or any(_shares(result, value) for value in positional)
-        return self.perturb(result, values=not copied)
+        if not value_is_exact(operator) and not any(_shares(result, value) for value in positional):
+            self.perturb(result)
+        if result.grad_fn is not None and not slope_is_exact(operator):
+            result.grad_fn.register_hook(self._moved_cotangents)
+        return result
 
     def constant(self, data: Any, *, whole: bool = False) -> torch.Tensor:
         tensor = torch.tensor(data)
@@ -60,25 +74,33 @@ class TorchEngine:
     def is_mask(self, array: torch.Tensor) -> bool:
         return array.dtype == torch.bool
 
-    def perturb(self, tensor: torch.Tensor, *, values: bool = True) -> torch.Tensor:
-        """The tensor, each element, and later each element of its cotangent, moved by up to one ulp.
+    def perturb(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor, each element moved by an ulp: in place and behind autograd's back.
 
-        It is changed in place and behind autograd's back, so that what the operator saved for its backward
-        moves with it: many a gradient is sensitive to the rounding error of a saved result (1 - tanh²).
+        So what the operator saved for its backward moves with it: many a gradient is sensitive to the
+        rounding error of a saved result (1 - tanh²).
         """
         if tensor.is_floating_point():
-            if values:
-                tensor.data.add_(self._ulps(tensor.data))
-            if tensor.requires_grad:
-                tensor.register_hook(lambda cotangent: cotangent + self._ulps(cotangent))
+            tensor.data.mul_(self._factors(tensor))
         return tensor
 
-    def _ulps(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _moved(self, value: Any) -> Any:
+        """What goes into a long sum or a matrix algorithm, moved by an ulp, and its cotangent too.
+
+        float16 and bfloat16 are left alone: torch adds them up in float32.
+        """
+        narrow = not isinstance(value, torch.Tensor) or value.dtype not in (torch.float32, torch.float64)
+        return value if narrow else value * self._factors(value)
+
+    def _moved_cotangents(self, handed: Sequence[Any], arrived: Sequence[Any]) -> tuple[Any, ...]:
+        """What a node hands on along each edge, each moved by itself: so terms that cancel show."""
+        return tuple(None if one is None else one * self._factors(one) for one in handed)
+
+    def _factors(self, tensor: torch.Tensor) -> torch.Tensor:
+        """1 ± an ulp for each element."""
         assert self.noise is not None
-        signs = torch.from_numpy(self.noise(tensor.shape)).to(tensor.dtype)
-        info = torch.finfo(tensor.dtype)
-        smallest = (tensor != 0).to(tensor.dtype) * (info.smallest_normal * info.eps)
-        return (signs * torch.maximum(tensor.abs() * info.eps, smallest)).nan_to_num(0.0, 0.0, 0.0)
+        step = self.ulps * torch.finfo(tensor.dtype).eps
+        return torch.from_numpy(np.asarray(1.0 + step * self.noise(tensor.shape))).to(tensor.dtype)
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -14,16 +14,17 @@ import numpy as np  # noqa: TID253 (imported only once there is a step to judge)
 import torch  # noqa: TID253
 
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.kinks import kinked
-from vjpcalc.check.noise import SPREAD_FACTOR, smallest, spread
+from vjpcalc.check.judge import Numbers, judge
+from vjpcalc.check.noise import half_range, smallest
 from vjpcalc.check.replay import Replay
+from vjpcalc.check.verdict import numbers_of
 from vjpcalc.check.witness import replayed
 from vjpcalc.diagnostics import Diagnostic, Source, element_name
-from vjpcalc.engines.noise import Noise
+from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.explain.rules import has_rule, run_rule
 from vjpcalc.explain.simplify import simplified
-from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED
+from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, Cause
 from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.trace import Applied, Node, Trace, with_arrays, with_values
 from vjpcalc.limits import Limits
@@ -91,17 +92,24 @@ def by_rule(
     if handed.shape != expected.shape:
         reason = f": torch hands on the shape {handed.shape}, the rule says {expected.shape}"
         return Judgement(expected, FAILED, float("inf"), reason)
-    error = distance(handed, expected)
-    with np.errstate(all="ignore"):
-        relative = ROUNDINGS * torch.finfo(dtype).eps + accuracy
-        tolerance = relative * np.maximum(np.abs(handed), np.abs(expected)) + smallest(dtype)
-        if not np.all(error <= tolerance):
-            tolerance = tolerance + SPREAD_FACTOR * spread(noisy)
+
+    def noise(doubtful: np.ndarray, pairs: int) -> np.ndarray:
+        if not doubtful.any():
+            return np.zeros(doubtful.shape)
+        return half_range(noisy(noise).ravel() for noise in noises(pairs))
+
+    info = torch.finfo(dtype)
+    own, by_rule = handed.ravel(), expected.ravel()
+    numbers = Numbers(
+        gradient=own, expected=by_rule, size=np.fmax(np.abs(own), np.abs(by_rule)),
+        doubt=np.zeros(own.shape), bent=np.zeros(own.shape, bool), eps=info.eps, depth=ROUNDINGS,
+        accuracy=accuracy, smallest=smallest(dtype), largest=info.max, noise=noise,
+    )  # fmt: skip
 
     def place(k: int) -> str:
         return element_name("", tuple(map(int, np.unravel_index(k, handed.shape))))
 
-    return Judgement(expected, *_verdict(handed, expected, error, tolerance, "the rule says", place))
+    return _judgement(expected, numbers, "the rule says", place)
 
 
 def by_differences(
@@ -111,45 +119,29 @@ def by_differences(
     (output,) = alone.outputs.values()
     if output.shape != g.shape:
         return Judgement(handed, INCONCLUSIVE, 0.0, f": its forward alone gives the shape {output.shape}")
-    witness, v, flat = replayed(Replay(alone, leaf), "auto", limit), g.ravel(), handed.ravel()
-    J = witness.jacobian  # noqa: N806 (it is the field's name for it)
-    own, expected = witness.projected(flat), J.transposed(v)
-    error = distance(own, expected)
-    with np.errstate(all="ignore"):
-        size = np.maximum(J.transposed(np.abs(v), np.abs(J.entries)), witness.projected_size(np.abs(flat)))
-        doubt = J.transposed(np.abs(v), J.errors)
-        tolerance = ROUNDINGS * torch.finfo(dtype).eps * size + doubt + smallest(dtype)
+    witness = replayed(Replay(alone, leaf), "auto", limit)
+    numbers = numbers_of(witness, handed.ravel(), g.ravel(), dtype, alone)
+    value = numbers.expected.reshape(handed.shape) if witness.directions is None else handed
 
     def place(k: int) -> str:
         return witness.name(k).removeprefix(leaf)
 
-    status, largest, reason = _verdict(own, expected, error, tolerance, "its forward's derivative is", place)
-    if status == FAILED and kinked(J, v).any():
-        status, reason = INCONCLUSIVE, ": the forward has a kink here"
-    value = expected.reshape(handed.shape) if witness.directions is None else handed
-    return Judgement(value, status, largest, reason)
+    return _judgement(value, numbers, "its forward's derivative is", place)
 
 
-def _verdict(
-    handed: np.ndarray,
-    expected: np.ndarray,
-    error: np.ndarray,
-    tolerance: np.ndarray,
-    source: str,
-    place: Callable[[int], str],
-) -> tuple[str, float, str | None]:
-    """Status, largest error and reason; the k-th number stands at ``place(k)``."""
-    with np.errstate(all="ignore"):
-        wrong = ~(error <= tolerance)
-    finite = np.isfinite(error)
-    largest = float(np.max(error[finite], initial=0.0))
-    if not wrong.any():
-        return PASSED, largest, None
-    ratio = np.where(finite, error / np.where(tolerance > 0, tolerance, 1.0), np.inf)
-    worst = int(np.argmax(np.where(wrong, ratio, -1.0)))
-    status = FAILED if np.isfinite(expected.flat[worst]) else INCONCLUSIVE
-    reason = f"{place(worst)}: torch hands on {handed.flat[worst]:.12g}, {source} {expected.flat[worst]:.12g}"
-    return status, largest, reason
+def _judgement(value: np.ndarray, numbers: Numbers, source: str, place: Callable[[int], str]) -> Judgement:
+    """The verdict on a step; the k-th number stands at ``place(k)``."""
+    verdict = judge(numbers)
+    error = distance(numbers.gradient, verdict.expected)
+    largest = float(np.max(error[np.isfinite(error)], initial=0.0))
+    k = verdict.worst(numbers)
+    if k is None:
+        return Judgement(value, PASSED, largest)
+    cause = Cause(int(verdict.causes[k]))
+    reason = f"{place(k)}: torch hands on {numbers.gradient[k]:.12g}, {source} {verdict.expected[k]:.12g}"
+    if cause == Cause.KINK:
+        reason = ": the forward has a kink here"
+    return Judgement(value, cause.status, largest, reason)
 
 
 def alone(node: Applied) -> Trace:

@@ -25,9 +25,7 @@ def forward(job: Job, engine: TorchEngine | None = None) -> Forward:
     leaves = {}
     inputs = dict(job.inputs)
     for name in job.leaves:
-        leaf = job.inputs[name].detach()
-        noisy = leaf if engine.noise is None else engine.perturb(leaf.clone())
-        leaves[name] = inputs[name] = noisy.requires_grad_()
+        leaves[name] = inputs[name] = job.inputs[name].detach().requires_grad_()
     with engine.session():
         trace = job.run(engine, inputs)
     for name, node in trace.outputs.items():

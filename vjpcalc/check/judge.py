@@ -1,0 +1,272 @@
+"""The judge: five ideas in order, for each number that is compared, and no number has a part in another's.
+
+1. *Agree?* The two numbers are within a rounding model: each operator on the way rounds once forward and once
+   backward, so eps · (2 + operators) · what is summed, and the witness's own error.
+2. *Would rounding explain it?* Asked of the doubtful: measured noise, what changes of one ulp do (noise.py).
+3. *Has the point a slope at all?* Asked of what is still unexplained: the element is moved alone, then with and
+   without the others (slopes.py). A kink elsewhere excuses nobody.
+4. *Does a second way to differentiate side with the check?* Then the gradient is wrong, else undecided.
+5. *Is there a digit to speak of?* Of what has passed: relative to the element itself, never to a neighbour, and
+   no more than rounding leaves of it.
+
+The causes are ordered (job/result.py: Cause). The check and `explain` both judge by this, with different
+witnesses. Every constant of the verdict stands here, with the case that fixed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np  # noqa: TID253 (imported only once there is something to judge)
+
+from vjpcalc.check.jacobian import distance
+from vjpcalc.check.noise import QUICK, THOROUGH, USUAL
+from vjpcalc.check.slopes import Slopes
+from vjpcalc.job.result import Cause
+
+# Times the noise that is measured: a few runs see less than the whole range, and an operator may round more
+# than once inside (softmax and layer_norm over the whole table, in every dtype).
+NOISE_FACTOR = 2.0
+# A relative error estimate of the witness beyond which it cannot judge …
+DOUBT = 1e-7
+# … unless the gradient is this many times that error away (a backward 3 % off, of a forward that is rounded to
+# float32: an estimate of 1e-3).
+BEYOND = 10.0
+# Times what rounding explains: wrong, though the second way is too coarse to tell the two apart.
+FAR = 100.0
+# One digit: a number that may err by more than this part of itself has none.
+ONE_DIGIT = 0.1
+# Unexplained numbers that are looked at one by one, the worst first; the rest are like them.
+EXAMINED = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Numbers:
+    """What is compared: n numbers of a gradient with what a witness says of them. All arrays are (n,).
+
+    ``size`` is what is summed into each number, without signs, and ``doubt`` the witness's own error.
+    ``bent`` marks the numbers at which an operator has a kink, with the slopes ``left`` and ``right``.
+    A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's operators
+    are known to lose on top. Below ``smallest`` a number counts as 0, and beyond ``largest`` as infinite.
+    ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``.
+    ``slopes(k)`` looks at the k-th number in a second way; None where there is none.
+    """
+
+    gradient: np.ndarray
+    expected: np.ndarray
+    size: np.ndarray
+    doubt: np.ndarray
+    bent: np.ndarray
+    left: np.ndarray | None = None
+    right: np.ndarray | None = None
+    eps: float
+    depth: float
+    accuracy: float = 0.0
+    smallest: float
+    largest: float = np.inf
+    noise: Callable[[np.ndarray, int], np.ndarray]
+    slopes: Callable[[int], Slopes] | None = None
+
+
+@dataclass(eq=False)
+class Verdict:
+    """What became of each number: its Cause, the number that was expected in the end, the error that was
+    allowed, the part of itself that it may err by, and for some of them, by place, the slopes that were seen.
+    """
+
+    causes: np.ndarray
+    expected: np.ndarray
+    doubt: np.ndarray
+    tolerance: np.ndarray
+    noise: np.ndarray
+    relative: np.ndarray
+    slopes: dict[int, Slopes] = field(default_factory=dict)
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(int(self.causes.max(initial=Cause.PASSED)))
+
+    def worst(self, numbers: Numbers) -> int | None:
+        """The place of the gravest cause, and there of the number farthest from what is allowed, or None."""
+        if self.cause == Cause.PASSED:
+            return None
+        with np.errstate(all="ignore"):
+            far = distance(numbers.gradient, self.expected) / self.tolerance
+        far = np.nan_to_num(far, nan=np.inf, posinf=np.inf)
+        return int(np.argmax(np.where(self.causes == self.cause, far, -1.0)))
+
+    @property
+    def digits(self) -> float:
+        """The decimal digits that all of the numbers are right to, as far as is known."""
+        return digits(float(self.relative.max(initial=0.0)))
+
+
+def digits(relative: float) -> float:
+    """How many decimal digits a relative error leaves; inf for none."""
+    return float(-np.log10(relative)) if relative > 0 else np.inf
+
+
+def judge(numbers: Numbers, required: int = 1) -> Verdict:
+    """The verdict on each number. A pass needs ``required`` digits."""
+    with np.errstate(all="ignore"):
+        verdict = agree(numbers)
+        doubtful = np.isfinite(numbers.gradient) & np.isfinite(verdict.expected)
+        doubtful &= ~(distance(numbers.gradient, verdict.expected) <= verdict.tolerance)
+        unexplained = rounding(numbers, verdict, doubtful)
+        unsure(numbers, verdict, unexplained)
+        bent(numbers, verdict, unexplained)
+        wrong(numbers, verdict, unexplained & (verdict.causes == Cause.PASSED))
+        not_finite(numbers, verdict)
+        enough_digits(numbers, verdict, required)
+    return verdict
+
+
+# ---- 1. agree? ---------------------------------------------------------------------------------------------
+
+
+def agree(numbers: Numbers) -> Verdict:
+    """What the rounding model allows. Where a witness is not finite, or underflows, the second way is asked."""
+    n = numbers.gradient.shape
+    verdict = Verdict(
+        causes=np.zeros(n, np.int8),
+        expected=numbers.expected.copy(),
+        doubt=numbers.doubt.copy(),
+        tolerance=np.zeros(n),
+        noise=np.zeros(n),
+        relative=np.zeros(n),
+    )
+    error = distance(numbers.gradient, numbers.expected)
+    size = np.where(np.isfinite(numbers.size), numbers.size, np.abs(numbers.gradient))
+    usual = (numbers.eps * numbers.depth + numbers.accuracy) * size
+    floor = numbers.depth * numbers.smallest
+    tiny = (np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected)) <= floor) & (error > usual)
+    unknown = np.flatnonzero(tiny | ~np.isfinite(numbers.expected))
+    verdict.tolerance = usual + verdict.doubt + floor
+    for k in unknown[: EXAMINED if numbers.slopes else 0]:
+        slopes = look(numbers, verdict, k)
+        if np.isfinite(slopes.value) and not slopes.bent:
+            verdict.expected[k], verdict.doubt[k] = slopes.value, slopes.doubt
+            verdict.tolerance[k] = usual[k] + slopes.doubt + (0.0 if tiny[k] else floor)
+    return verdict
+
+
+# ---- 2. would rounding explain it? -------------------------------------------------------------------------
+
+
+def rounding(numbers: Numbers, verdict: Verdict, doubtful: np.ndarray) -> np.ndarray:
+    """Which of the doubtful numbers rounding does not explain; what it explains is then allowed."""
+    verdict.noise = numbers.noise(np.zeros_like(doubtful), QUICK)
+    unexplained = doubtful
+    for pairs in (USUAL, THOROUGH):
+        if not unexplained.any():
+            break
+        measured = numbers.noise(unexplained, pairs)
+        verdict.noise = np.where(unexplained, np.fmax(verdict.noise, measured), verdict.noise)
+        floor = verdict.doubt + numbers.depth * numbers.smallest
+        allowed = np.fmax(verdict.tolerance, NOISE_FACTOR * measured + floor)
+        verdict.tolerance = np.where(unexplained, allowed, verdict.tolerance)
+        error = distance(numbers.gradient, verdict.expected)
+        unexplained = unexplained & ~(error <= verdict.tolerance)
+    return unexplained
+
+
+def unsure(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
+    """A witness that errs too much itself tells nothing of a gradient that is not far beyond its error."""
+    coarse = verdict.doubt > DOUBT * numbers.size + numbers.depth * numbers.smallest
+    near = distance(numbers.gradient, verdict.expected) <= BEYOND * verdict.doubt
+    verdict.causes[unexplained & coarse & near & ~numbers.bent] = Cause.UNSURE
+
+
+# ---- 3. has the point a slope at all? 4. does a second way side with the check? ----------------------------
+
+
+def bent(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
+    """A number at a kink has no slope, unless both sides agree on one: `relu(x) - relu(-x)` at 0 has slope 1."""
+    kinks = numbers.bent & ~unexplained
+    verdict.causes[kinks] = Cause.KINK
+    if numbers.slopes is None or numbers.left is None or numbers.right is None:
+        return
+    straight = kinks & (distance(numbers.left, numbers.right) <= DOUBT * np.abs(numbers.left))
+    straight &= ~(
+        distance(numbers.left, numbers.gradient) <= verdict.tolerance + DOUBT * np.abs(numbers.left)
+    )
+    wrong(numbers, verdict, straight)
+
+
+def wrong(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
+    """Look at the worst unexplained numbers, one by one; those that are left take after them."""
+    if numbers.slopes is None:
+        verdict.causes[unexplained] = Cause.WRONG
+        return
+    error = distance(numbers.gradient, verdict.expected)
+    worst_first = np.argsort(np.where(unexplained, -error / verdict.tolerance, np.inf), kind="stable")
+    examined = worst_first[: min(EXAMINED, int(unexplained.sum()))]
+    for k in examined:
+        verdict.causes[k] = examine(numbers, verdict, k)
+    rest = unexplained.copy()
+    rest[examined] = False
+    if rest.any():
+        straight = [verdict.causes[k] for k in examined if not numbers.bent[k]] or [Cause.KINK]
+        verdict.causes[rest & ~numbers.bent] = max(straight)
+        verdict.causes[rest & numbers.bent] = Cause.KINK
+
+
+def examine(numbers: Numbers, verdict: Verdict, k: int) -> Cause:
+    """The cause of one unexplained number: a kink, wrong, or undecided."""
+    gradient, expected, allowed = numbers.gradient[k], verdict.expected[k], verdict.tolerance[k]
+    slopes = look(numbers, verdict, k)
+    low, high = slopes.range()
+    if slopes.bent and not (gradient < low - slopes.doubt or gradient > high + slopes.doubt):
+        return Cause.KINK
+    if slopes.bent:
+        return Cause.WRONG  # no slope that the point has, from any side
+    if abs(slopes.value - gradient) <= slopes.doubt:  # too close together for it, or it contradicts the check
+        agrees = abs(slopes.value - expected) <= slopes.doubt
+        return Cause.WRONG if agrees and abs(gradient - expected) > FAR * allowed else Cause.UNSURE
+    sides = abs(slopes.value - expected) < abs(slopes.value - gradient)
+    return Cause.WRONG if sides or numbers.bent[k] else Cause.UNSURE
+
+
+def look(numbers: Numbers, verdict: Verdict, k: int) -> Slopes:
+    """The k-th number in the second way, once."""
+    assert numbers.slopes is not None
+    if k not in verdict.slopes:
+        verdict.slopes[k] = numbers.slopes(k)
+    return verdict.slopes[k]
+
+
+def not_finite(numbers: Numbers, verdict: Verdict) -> None:
+    """A gradient that is NaN or infinite is wrong where there is a finite slope that its dtype can hold."""
+    broken = ~np.isfinite(numbers.gradient)
+    unknown = ~np.isfinite(verdict.expected)
+    verdict.causes[broken | unknown] = Cause.UNSURE
+    verdict.causes[[k for k, slopes in verdict.slopes.items() if unknown[k] and slopes.bent]] = Cause.KINK
+    overflows = np.abs(verdict.expected) > numbers.largest
+    verdict.causes[broken & overflows] = Cause.ILL_CONDITIONED
+    candidates = np.flatnonzero(broken & ~unknown & ~overflows)
+    verdict.causes[candidates] = Cause.WRONG
+    for k in candidates[: EXAMINED if numbers.slopes else 0]:
+        slopes = look(numbers, verdict, k)
+        if slopes.bent or not np.isfinite(slopes.value):
+            verdict.causes[k] = Cause.KINK
+
+
+# ---- 5. is there a digit to speak of? ----------------------------------------------------------------------
+
+
+def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
+    """Of what has passed: by which part of itself each number may err, and whether that leaves a digit."""
+    passed = verdict.causes == Cause.PASSED
+    value = np.fmax(np.abs(numbers.gradient), np.abs(verdict.expected))
+    error = distance(numbers.gradient, verdict.expected)
+    usual = numbers.eps * numbers.depth * np.fmin(numbers.size, value)
+    # exact zeros agree: the gradient of a saturated softmax is 0, though an ulp of its output moves it
+    lost = np.where((verdict.noise > usual) & (value > 0), verdict.noise, 0.0)
+    may_err = np.fmax(error, np.fmax(lost, np.where(error > 0, verdict.doubt, 0.0)))
+    verdict.relative = np.where(passed & (may_err > 0), may_err / value, 0.0)
+    nothing = passed & (verdict.relative > min(ONE_DIGIT, 10.0**-required))
+    # a number that underflows is too small to judge; any other has lost its digits to rounding
+    tiny = nothing & (value <= numbers.depth * numbers.smallest)
+    verdict.causes[nothing] = Cause.ILL_CONDITIONED
+    verdict.causes[tiny] = Cause.UNSURE
