@@ -35,10 +35,12 @@ DOUBT = 1e-7
 BEYOND = 10.0
 # Times what rounding explains: wrong, though the second way is too coarse to tell the two apart.
 FAR = 100.0
-# One digit: a number that may err by more than this part of itself has none.
-ONE_DIGIT = 0.1
-# Unexplained numbers that are looked at one by one, the worst first; the rest are like them.
+# Half a digit, relative: half way, as rounding has it, to a number that may err by all of itself.
+HALF = 10.0**-0.5
+# Numbers that are looked at one by one, the worst first; the rest are like them.
 EXAMINED = 16
+# Farther than this many times what rounding explains after two runs, more runs would not explain it either.
+NEAR = 100.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,8 +105,8 @@ class Verdict:
 
 
 def digits(relative: float) -> float:
-    """How many decimal digits a relative error leaves; inf for none."""
-    return float(-np.log10(relative)) if relative > 0 else np.inf
+    """How many decimal digits a relative error leaves, to the nearest; inf for none."""
+    return float(np.floor(0.5 - np.log10(relative))) if relative > 0 else np.inf
 
 
 def judge(numbers: Numbers, required: int = 1) -> Verdict:
@@ -158,16 +160,18 @@ def rounding(numbers: Numbers, verdict: Verdict, doubtful: np.ndarray) -> np.nda
     """Which of the doubtful numbers rounding does not explain; what it explains is then allowed."""
     verdict.noise = numbers.noise(np.zeros_like(doubtful), QUICK)
     unexplained = doubtful
-    for pairs in (USUAL, THOROUGH):
-        if not unexplained.any():
+    near = unexplained
+    for pairs in (QUICK, USUAL, THOROUGH):
+        if not near.any():
             break
-        measured = numbers.noise(unexplained, pairs)
-        verdict.noise = np.where(unexplained, np.fmax(verdict.noise, measured), verdict.noise)
+        measured = numbers.noise(near, pairs)
+        verdict.noise = np.where(near, np.fmax(verdict.noise, measured), verdict.noise)
         floor = verdict.doubt + numbers.depth * numbers.smallest
         allowed = np.fmax(verdict.tolerance, NOISE_FACTOR * measured + floor)
-        verdict.tolerance = np.where(unexplained, allowed, verdict.tolerance)
+        verdict.tolerance = np.where(near, allowed, verdict.tolerance)
         error = distance(numbers.gradient, verdict.expected)
         unexplained = unexplained & ~(error <= verdict.tolerance)
+        near = unexplained & (error <= NEAR * verdict.tolerance)
     return unexplained
 
 
@@ -201,21 +205,24 @@ def wrong(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
         return
     error = distance(numbers.gradient, verdict.expected)
     worst_first = np.argsort(np.where(unexplained, -error / verdict.tolerance, np.inf), kind="stable")
-    examined = worst_first[: min(EXAMINED, int(unexplained.sum()))]
-    for k in examined:
-        verdict.causes[k] = examine(numbers, verdict, k)
     rest = unexplained.copy()
-    rest[examined] = False
-    if rest.any():
-        straight = [verdict.causes[k] for k in examined if not numbers.bent[k]] or [Cause.KINK]
-        verdict.causes[rest & ~numbers.bent] = max(straight)
-        verdict.causes[rest & numbers.bent] = Cause.KINK
+    straight = Cause.KINK
+    for k in worst_first[: min(EXAMINED, int(unexplained.sum()))]:
+        verdict.causes[k] = cause = examine(numbers, verdict, k)
+        rest[k] = False
+        if not numbers.bent[k]:
+            straight = max(straight, cause)
+            if cause == Cause.WRONG:
+                break
+    verdict.causes[rest] = np.where(numbers.bent[rest], Cause.KINK, straight)
 
 
 def examine(numbers: Numbers, verdict: Verdict, k: int) -> Cause:
     """The cause of one unexplained number: a kink, wrong, or undecided."""
-    gradient, expected, allowed = numbers.gradient[k], verdict.expected[k], verdict.tolerance[k]
     slopes = look(numbers, verdict, k)
+    if numbers.bent[k] and not slopes.bent:  # an operator has a kink here, but the program has none
+        verdict.expected[k] = slopes.value
+    gradient, expected, allowed = numbers.gradient[k], verdict.expected[k], verdict.tolerance[k]
     low, high = slopes.range()
     if slopes.bent and not (gradient < low - slopes.doubt or gradient > high + slopes.doubt):
         return Cause.KINK
@@ -265,7 +272,7 @@ def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
     lost = np.where((verdict.noise > usual) & (value > 0), verdict.noise, 0.0)
     may_err = np.fmax(error, np.fmax(lost, np.where(error > 0, verdict.doubt, 0.0)))
     verdict.relative = np.where(passed & (may_err > 0), may_err / value, 0.0)
-    nothing = passed & (verdict.relative > min(ONE_DIGIT, 10.0**-required))
+    nothing = passed & (verdict.relative > HALF * 10.0 ** (1 - required))
     # a number that underflows is too small to judge; any other has lost its digits to rounding
     tiny = nothing & (value <= numbers.depth * numbers.smallest)
     verdict.causes[nothing] = Cause.ILL_CONDITIONED

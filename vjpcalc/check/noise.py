@@ -26,6 +26,7 @@ from vjpcalc.tensors.dtypes import as_float64
 QUICK = 1  # pairs of runs that every check makes: they see what cancels
 USUAL = 3  # pairs of runs once a number is in doubt …
 THOROUGH = 12  # … and before it is called wrong: three pairs can miss two effects that cancel by chance
+COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)
 LOUD = 64.0  # ulps of noise that show whether a result answers in proportion, as rounding does
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
@@ -47,15 +48,19 @@ def smallest(dtype: torch.dtype) -> float:
     return max(info.smallest_normal * info.eps, 2.0**-511)
 
 
-def accuracy(trace: Trace, leaf: str) -> float:
-    """The relative error that torch's own operators between a leaf and the outputs are known to have."""
+def depth_and_accuracy(trace: Trace, leaf: str) -> tuple[float, float]:
+    """How often a leaf's gradient rounds in torch, and the relative error that its operators are known to have.
+
+    An operator rounds once forward and once backward, half an ulp each; a composed one COMPOSED times as often.
+    """
     reached = {trace.inputs[leaf]}
-    worst = 0.0
+    depth, worst = 2.0, 0.0
     for node in trace.applied:
         if any(source in reached for source in node.inputs):
             reached.add(node)
             worst = max(worst, node.operator.accuracy)
-    return worst
+            depth += {"movement": 0.0, "composed": COMPOSED}.get(node.operator.kind, 1.0)
+    return depth, worst
 
 
 class GradientNoise:
@@ -64,6 +69,10 @@ class GradientNoise:
     def __init__(self, vjp: VJP) -> None:
         self.vjp = vjp
         self._runs: dict[float, list[dict[str, np.ndarray] | None]] = {}
+
+    def of_output(self, name: str, pairs: int) -> np.ndarray:
+        """How far an output moves, flattened."""
+        return self.of(f"output {name}", lambda values: values, pairs)
 
     def of(
         self, leaf: str, project: Callable[[np.ndarray], np.ndarray], pairs: int, ulps: float = 1.0
@@ -84,7 +93,8 @@ class GradientNoise:
             gradients, _ = backward(run, {name: [seed] for name, seed in self.vjp.seeds.items()})
         except Diagnostic:
             return None
-        return {name: as_float64(gradient).ravel() for name, gradient in gradients.items()}
+        outputs = {f"output {name}": value for name, value in run.outputs.items()}
+        return {name: as_float64(value).ravel() for name, value in {**gradients, **outputs}.items()}
 
 
 @stage("noise")

@@ -17,19 +17,28 @@ from vjpcalc.check import words
 from vjpcalc.check.derivative import COMPLEX_STEP
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import NOISE_FACTOR, Numbers, Verdict, digits, judge
-from vjpcalc.check.noise import LOUD, QUICK, GradientNoise, accuracy, reference_noise, smallest
+from vjpcalc.check.noise import (
+    LOUD,
+    QUICK,
+    THOROUGH,
+    GradientNoise,
+    depth_and_accuracy,
+    reference_noise,
+    smallest,
+)
 from vjpcalc.check.nonfinite import backward_origin, forward_origin, output_not_finite
-from vjpcalc.check.reference import reference_trace
+from vjpcalc.check.reference import differs, reference_trace
 from vjpcalc.check.replay import EPS
 from vjpcalc.check.slopes import kinked, slopes
 from vjpcalc.check.witness import Witness, witness
 from vjpcalc.engines.noise import ON_MATRICES
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Cause, Check, LeafCheck
-from vjpcalc.language.trace import Applied, Trace
+from vjpcalc.language.trace import Applied
 from vjpcalc.limits import DEFAULT_LIMIT, require_method
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
+ONE_NODE = 16.0  # roundings by which two backwards of one node may differ (the rows' rules beside torch)
 JUMP = 8.0  # LOUD noise that moves a gradient less than this many times what one ulp does: it jumped
 
 
@@ -52,6 +61,9 @@ def check(
         return vjp
     noise = GradientNoise(vjp)
     trace, trouble = reference_trace(vjp.forward)
+    if trace is not None:
+        trouble = differs(trace, vjp.outputs, lambda name: noise.of_output(name, THOROUGH))
+        trace = None if trouble else trace
     leaves: dict[str, LeafCheck] = {}
     methods = []
     for name in vjp.gradients:
@@ -62,7 +74,7 @@ def check(
             continue
         compared = witness(vjp.forward, trace, name, method, limit, tell)
         methods.append(compared.method)
-        leaves[name] = judge_leaf(vjp, trace, compared, noise)
+        leaves[name] = judge_leaf(vjp, compared, noise)
     statuses = {leaf.status for leaf in leaves.values()}
     status = next((status for status in (FAILED, INCONCLUSIVE) if status in statuses), PASSED)
     if methods:
@@ -73,28 +85,26 @@ def check(
 
 
 @stage("judge")
-def judge_leaf(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> LeafCheck:
-    """The verdict on one leaf; ``trace`` is the reference engine's."""
+def judge_leaf(vjp: VJP, witness: Witness, noise: GradientNoise) -> LeafCheck:
+    """The verdict on one leaf."""
     name = witness.jacobian.leaf
     gradient = vjp.gradients[name]
     v = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
-    numbers = numbers_of(witness, as_float64(gradient).ravel(), v, gradient.dtype, trace)
+    numbers = numbers_of(witness, as_float64(gradient).ravel(), v, gradient.dtype)
+    depth, accuracy = depth_and_accuracy(vjp.trace, name)
+    numbers = replace(numbers, depth=depth, accuracy=accuracy)
     numbers = replace(
         numbers,
-        accuracy=accuracy(vjp.trace, name),
         noise=functools.partial(_noise, witness, v, numbers, noise),
     )
     verdict = judge(numbers)
     return leaf_check(vjp, witness, numbers, verdict)
 
 
-def numbers_of(
-    witness: Witness, gradient: np.ndarray, v: np.ndarray, dtype: torch.dtype, trace: Trace
-) -> Numbers:
+def numbers_of(witness: Witness, gradient: np.ndarray, v: np.ndarray, dtype: torch.dtype) -> Numbers:
     """A gradient (n,) beside what a witness says for the cotangent v (m,), as they are compared."""
     jacobian = witness.jacobian
     info = torch.finfo(dtype)
-    nodes = trace.applied if witness.replay is None else witness.replay.varying.values()
     with np.errstate(all="ignore"):
         own = witness.projected(gradient)
         size = np.fmax(_transposed(witness, np.abs(v), np.abs(jacobian.entries)), np.abs(own))
@@ -107,7 +117,7 @@ def numbers_of(
             left=None if jacobian.left is None else _transposed(witness, v, jacobian.left),
             right=None if jacobian.right is None else _transposed(witness, v, jacobian.right),
             eps=info.eps,
-            depth=2 + len(nodes),
+            depth=ONE_NODE,
             smallest=smallest(dtype),
             largest=info.max,
             noise=lambda doubtful, pairs: np.zeros(own.shape),
@@ -166,16 +176,6 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
         relative = error / np.fmax(np.abs(numbers.gradient), np.abs(verdict.expected))
     comparable = np.isfinite(error) & (error > 0)
     worst = verdict.worst(numbers)
-    places = (
-        {}
-        if worst is None
-        else {
-            "index": witness.index(worst),
-            "got": float(numbers.gradient[worst]),
-            "expected": float(verdict.expected[worst]),
-            "reason": _reason(vjp, witness, numbers, verdict, worst),
-        }
-    )
 
     def shaped(values: np.ndarray) -> np.ndarray | None:
         return values.reshape(shape) if explicit else None
@@ -199,7 +199,10 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
         left=side(numbers.left),
         right=side(numbers.right),
         wrong=int((verdict.causes == Cause.WRONG).sum()),
-        **places,
+        index=None if worst is None else witness.index(worst),
+        got=None if worst is None else float(numbers.gradient[worst]),
+        expected=None if worst is None else float(verdict.expected[worst]),
+        reason=None if worst is None else _reason(vjp, witness, numbers, verdict, worst),
     )
 
 

@@ -1,4 +1,4 @@
-"""Random signs for stochastic arithmetic: which way each number is moved by one unit in the last place.
+"""Random numbers for stochastic arithmetic: how far each value is moved, in units in its last place.
 
 The idea is CESTAC's (Vignes, Mathematics and Computers in Simulation 35, 1993): what a result loses to
 rounding shows in its spread over a few runs. Runs come in pairs of opposite signs, so that no single number's
@@ -13,7 +13,7 @@ import numpy as np  # noqa: TID253 (imported only once noise is measured)
 
 from vjpcalc.operators.row import Operator, numel
 
-SIGNS = 4093  # drawn for a run, and used over and over; a prime, so that no dimension is in step with it
+DRAWN = 4093  # drawn for a run, and used over and over; a prime, so that no dimension is in step with it
 
 # These hand one of their inputs on as it is: nothing is rounded, neither the result nor its derivative.
 SELECTING = frozenset(
@@ -22,15 +22,20 @@ SELECTING = frozenset(
 # The derivative of these is exact: `x - x` has the gradient 0, and no rounding makes it anything else.
 EXACT_SLOPE = SELECTING | {"add", "sub", "rsub", "sum"}
 # Operators that add up many terms, or work on whole matrices: they err by what rounding of their inputs does,
-# which is more than an ulp of the result where the terms cancel.
-ACCUMULATING = frozenset({"Reductions", "Scans", "Products", "Convolutions"})
+# which is more than an ulp of the result where the terms cancel (`var` of numbers far from 0).
 ON_MATRICES = frozenset({"Linear algebra", "Spectra"})
+ACCUMULATING = ON_MATRICES | {
+    "Reductions", "Statistics", "Norms and distances", "Softmax", "Scans", "Products", "Layers", "Convolutions",
+    "Normalization", "Attention",
+}  # fmt: skip
+# float16 and bfloat16 are added up in float32, but for what torch composes of several kernels.
+NARROW = frozenset({"Statistics"})
 
 Noise = Callable[[Sequence[int]], np.ndarray]
 
 
 def noises(pairs: int, skip: int = 0) -> list[Noise]:
-    """One source of signs for each run: called with a shape, it gives an array of that shape of -1 and 1.
+    """One source for each run: called with a shape, it gives an array of it, of sizes from 0.5 to 1, ±.
 
     The first ``skip`` pairs are left out: whoever has used them asks for the rest.
     """
@@ -47,27 +52,28 @@ def slope_is_exact(row: Operator) -> bool:
     return row.kind == "movement" or row.name in EXACT_SLOPE
 
 
-def accumulates(row: Operator) -> bool:
+def accumulates(row: Operator, narrow: bool = False) -> bool:
     """True if the rounding error of an operator's result is that of its inputs, not of the result.
 
-    One that selects (it has kinks) is none: moving its inputs would break ties.
+    ``narrow`` is for float16 and bfloat16. One that selects is none: moving its inputs would break ties.
     """
-    if row.kind != "array":
-        return False
-    return row.family in ON_MATRICES or (row.family in ACCUMULATING and not row.kinks)
+    families = NARROW if narrow else ACCUMULATING
+    return row.family in families and not row.name.startswith(("cummax", "cummin"))
 
 
 def _noise(seed: int, sign: float) -> Noise:
-    drawn = sign * np.random.default_rng(seed).choice([-1.0, 1.0], SIGNS)
+    generator = np.random.default_rng(seed)
+    # of unequal sizes: two effects of one size must not cancel
+    drawn = sign * generator.choice([-1.0, 1.0], DRAWN) * generator.uniform(0.5, 1.0, DRAWN)
     drawn = np.concatenate([drawn, drawn])
     at = 0
 
-    def signs(shape: Sequence[int]) -> np.ndarray:
+    def moves(shape: Sequence[int]) -> np.ndarray:
         nonlocal at
         size = numel(shape)
-        at = (at + 1 + size) % SIGNS
-        start = (at - size) % SIGNS
-        flat = drawn[start : start + size] if size <= SIGNS else np.resize(drawn[start : start + SIGNS], size)
+        at = (at + 1 + size) % DRAWN
+        start = (at - size) % DRAWN
+        flat = drawn[start : start + size] if size <= DRAWN else np.resize(drawn[start : start + DRAWN], size)
         return flat.reshape(shape)
 
-    return signs
+    return moves

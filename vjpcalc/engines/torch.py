@@ -44,8 +44,9 @@ class TorchEngine:
         if operator.kind == "creation":
             return self.constant(self._creation.apply(operator, values), whole=True)
         function = operator.function or resolve(operator.torch)
-        if self.noise is not None and accumulates(operator):
-            values = {name: with_arrays(value, self._moved) for name, value in values.items()}
+        if self.noise is not None:
+            move = functools.partial(self._moved, operator)
+            values = {name: with_arrays(value, move) for name, value in values.items()}
         positional, keywords = operator.arguments("torch", values)
         result = function(*positional, **keywords)
         field = Call.parse(operator.torch).field if operator.function is None else None
@@ -84,13 +85,12 @@ class TorchEngine:
             tensor.data.mul_(self._factors(tensor))
         return tensor
 
-    def _moved(self, value: Any) -> Any:
-        """What goes into a long sum or a matrix algorithm, moved by an ulp, and its cotangent too.
-
-        float16 and bfloat16 are left alone: torch adds them up in float32.
-        """
-        narrow = not isinstance(value, torch.Tensor) or value.dtype not in (torch.float32, torch.float64)
-        return value if narrow else value * self._factors(value)
+    def _moved(self, row: Operator, value: Any) -> Any:
+        """What goes into a long sum or a matrix algorithm, moved by an ulp, and its cotangent too."""
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        narrow = value.dtype not in (torch.float32, torch.float64)
+        return value * self._factors(value) if accumulates(row, narrow) else value
 
     def _moved_cotangents(self, handed: Sequence[Any], arrived: Sequence[Any]) -> tuple[Any, ...]:
         """What a node hands on along each edge, each moved by itself: so terms that cancel show."""

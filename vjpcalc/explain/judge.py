@@ -17,7 +17,7 @@ from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, judge
 from vjpcalc.check.noise import half_range, smallest
 from vjpcalc.check.replay import Replay
-from vjpcalc.check.verdict import numbers_of
+from vjpcalc.check.verdict import ONE_NODE, numbers_of
 from vjpcalc.check.witness import replayed
 from vjpcalc.diagnostics import Diagnostic, Source, element_name
 from vjpcalc.engines.noise import Noise, noises
@@ -30,8 +30,6 @@ from vjpcalc.language.trace import Applied, Node, Trace, with_arrays, with_value
 from vjpcalc.limits import Limits
 from vjpcalc.operators.row import Operator
 from vjpcalc.tensors.dtypes import as_float64
-
-ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +100,7 @@ def by_rule(
     own, by_rule = handed.ravel(), expected.ravel()
     numbers = Numbers(
         gradient=own, expected=by_rule, size=np.fmax(np.abs(own), np.abs(by_rule)),
-        doubt=np.zeros(own.shape), bent=np.zeros(own.shape, bool), eps=info.eps, depth=ROUNDINGS,
+        doubt=np.zeros(own.shape), bent=np.zeros(own.shape, bool), eps=info.eps, depth=ONE_NODE,
         accuracy=accuracy, smallest=smallest(dtype), largest=info.max, noise=noise,
     )  # fmt: skip
 
@@ -120,7 +118,7 @@ def by_differences(
     if output.shape != g.shape:
         return Judgement(handed, INCONCLUSIVE, 0.0, f": its forward alone gives the shape {output.shape}")
     witness = replayed(Replay(alone, leaf), "auto", limit)
-    numbers = numbers_of(witness, handed.ravel(), g.ravel(), dtype, alone)
+    numbers = numbers_of(witness, handed.ravel(), g.ravel(), dtype)
     value = numbers.expected.reshape(handed.shape) if witness.directions is None else handed
 
     def place(k: int) -> str:
