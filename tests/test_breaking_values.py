@@ -18,7 +18,7 @@ inf, nan = math.inf, math.nan
 e = math.e
 sig = 1 / (1 + e)  # sigmoid(-1)
 slope = sig * (1 - sig)
-passed, unsure = "passed", "inconclusive"
+passed, unsure, failed = "passed", "inconclusive", "failed"
 
 # fmt: off
 CASES = [
@@ -97,12 +97,12 @@ CASES = [
     # a branch not taken that is not finite
     ("where(x > 0, sqrt(x), 0)", [0.0, 4.0], [1, 1],   [0, 2],               [nan, 0.25],        unsure),
     ("where(x > 0, log(x), x)", [-1.0],      [1],      [-1],                 [1],                passed),
-    ("where(x > 0, x, x / 0)", [2.0],        [1],      [2],                  [nan],              unsure),
+    ("where(x > 0, x, x / 0)", [2.0],        [1],      [2],                  [nan],              failed),
     ("where(x > 0, sqrt(where(x > 0, x, 1)), 0)", [-1.0, 4.0], [1, 1], [0, 2], [0, 0.25],        passed),
     ("nansum(x)",              [nan, 2],     None,     2,                    [0, 1],             passed),
     # the size of the numbers
     ("x ** 2",                 [1e9],        [1],      [1e18],               [2e9],              passed),
-    ("x ** 2",                 [1e-160],     [1],      [1e-320],             [2e-160],           passed),
+    ("x ** 2",                 [1e-160],     [1],      [1e-320],             [2e-160],           unsure),
     ("x * exp(-x)",            [1e-6, 700.0], [1, 1],  ...,                  ...,                passed),
     ("sin(x)",                 [1e9],        [1],      [math.sin(1e9)],      [math.cos(1e9)],    passed),
     ("1 / x",                  [1e-200],     [0.5],    [1e200],              [-inf],             unsure),
@@ -120,7 +120,6 @@ def test_breaking_value(case: tuple[Any, ...]) -> None:
         actual = found.gradients["x"].numpy()
         np.testing.assert_allclose(actual, gradient, rtol=1e-7, atol=1e-200, err_msg="gradient")
     reason = found.check.leaves["x"].reason
-    assert found.check.status != "failed", reason
     if verdict is not ...:
         assert found.check.status == verdict, reason
     assert (reason is None) == (found.check.status == "passed")

@@ -11,6 +11,7 @@ import torch
 import vjpcalc
 from vjpcalc import VJP, Diagnostic
 from vjpcalc.check.verdict import check
+from vjpcalc.job.result import Cause
 from vjpcalc.job.use import operator as use_operator
 
 RNG = np.random.default_rng(20)
@@ -65,7 +66,7 @@ def test_right_passes_and_one_part_in_a_million_fails(name: str, method: str) ->
     result = vjpcalc.vjp(expression, inputs, seed, check=method)
     assert result.check.status == "passed", result.check
     for leaf, witness in result.check.leaves.items():
-        assert witness.max_rel_error < 1e-13
+        assert witness.digits >= 10
         wrong = check(corrupted(result, leaf, 1 + 1e-6), method)
         assert wrong.check.leaves[leaf].status == "failed", wrong.check.leaves[leaf]
         assert wrong.check.status == "failed"
@@ -123,15 +124,11 @@ INCONCLUSIVE = {
     ),
     "abs at 0": ("abs(x)", {"x": 0.0}, None, ["kink of abs", "-1 from the left and 1 from the right"], ()),
     "a jump": ("floor(x) * x", {"x": 2.0}, None, ["kink of floor"], ()),
-    "four equals": ("median(x)", {"x": [1.0, 1, 1, 1]}, None, ["kink of median", "move at once"], None),
+    "four equals": ("median(x)", {"x": [1.0, 1, 1, 1]}, None, ["kink of median", "move at once"], (0,)),
     "where at its edge": ("where(x > 0, x, 0 * x)", {"x": 0.0}, None, ["a kink", ">"], ()),
     "a branch that flips": ("y = 2 * x if x > 1 else x * x\ny", {"x": 1.0}, None, ["kink"], ()),
     "log of a negative number": (
-        "log(x)", {"x": [-1.0, 2.0]}, np.ones(2), ["out[0] is NaN", "'log(x)'"], None,
-    ),
-    "a NaN in the branch not taken": (
-        "where(x > 0, sqrt(x), 0)", {"x": [-1.0, 4.0]}, np.ones(2),
-        ["x[0]: the gradient is NaN", "'sqrt(x)'"], (0,),
+        "log(x)", {"x": [-1.0, 2.0]}, np.ones(2), ["out[0] is NaN", "'log(x)'"], (0,),
     ),
     "an infinite slope": (
         "sqrt(x)", {"x": 0.0}, None, ["the gradient is infinite", "backward of 'sqrt(x)'"], (),
@@ -174,17 +171,23 @@ def test_an_ill_conditioned_gradient_is_inconclusive_and_says_by_how_much() -> N
 @pytest.mark.parametrize(
     "expression",
     [
+        "x - x",
         "(x + 1e8) - 1e8",
-        "x * sin(1)**2 + x * cos(1)**2 - x",
         "exp(x) / sum(exp(x)) * 0",
-        "sum(exp(x) / sum(exp(x)))",
     ],
 )
-def test_cancellation_is_not_called_wrong(expression: str) -> None:
-    result = vjpcalc.vjp(
-        expression, {"x": [1.0, 2.0, 3.0]}, None if expression.startswith("sum") else [1, 1, 1]
-    )
-    assert result.check.status == "passed", result.check
+def test_an_exact_zero_passes(expression: str) -> None:
+    assert vjpcalc.vjp(expression, {"x": [1.0, 2.0, 3.0]}, [1, 1, 1]).check.status == "passed"
+
+
+@pytest.mark.parametrize(
+    "expression", ["x * sin(1)**2 + x * cos(1)**2 - x", "sum(exp(x) / sum(exp(x)))", "sum(3 * (x / x))"]
+)
+def test_a_gradient_that_is_nothing_but_rounding_has_no_digit(expression: str) -> None:
+    """Each is 0 but for its last bit, and the last bit of that is no digit of anything."""
+    seed = None if expression.startswith("sum") else [1, 1, 1]
+    leaf = vjpcalc.vjp(expression, {"x": [0.45, 2.0, 3.0]}, seed).check.leaves["x"]
+    assert (leaf.status, Cause(leaf.causes.max())) == ("inconclusive", Cause.ILL_CONDITIONED)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -228,19 +231,24 @@ def test_an_unknown_method_is_refused() -> None:
 
 # ---- what users found --------------------------------------------------------------------------------------
 
+# The digits that rounding of the forward leaves: 1 - tanh(12) is 8e-11 ± 1e-16.
 CANCELS = {
-    "log(1 - tanh(x)) at 12": ("log(1 - tanh(x))", {"x": 12.0}),
-    "log(1 - sigmoid(x)) at 20": ("-log(1 - sigmoid(x))", {"x": 20.0}),
-    "logit(sigmoid(x)) at 30": ("logit(sigmoid(x))", {"x": 30.0}),
+    "log(1 - tanh(x)) at 12": ("log(1 - tanh(x))", 12.0, range(5, 8)),
+    "log(1 - sigmoid(x)) at 20": ("-log(1 - sigmoid(x))", 20.0, range(6, 9)),
+    "logit(sigmoid(x)) at 30": ("logit(sigmoid(x))", 30.0, range(2, 5)),
 }
 
 
 @pytest.mark.parametrize("name", CANCELS)
-def test_a_program_that_cancels_is_ill_conditioned_not_wrong(name: str) -> None:
-    """torch's gradient is right to the last digit in each (by 50-digit arithmetic); the forward lost most."""
-    leaf = vjpcalc.vjp(*CANCELS[name]).check.leaves["x"]
-    assert leaf.status == "inconclusive"
-    assert "ill-conditioned" in leaf.reason
+@pytest.mark.parametrize("neighbour", [None, 0.5, 1e-3])
+def test_a_program_that_cancels_has_the_digits_that_are_left(name: str, neighbour: float | None) -> None:
+    """The same number alone or beside another has the same verdict."""
+    expression, x, digits = CANCELS[name]
+    leaf = vjpcalc.vjp(
+        f"sum({expression})", {"x": [x] if neighbour is None else [x, neighbour]}
+    ).check.leaves["x"]
+    assert leaf.status == "passed"
+    assert leaf.digits in digits
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -298,9 +306,11 @@ def test_the_size_of_a_gradient_is_no_excuse() -> None:
     assert vjpcalc.vjp("wrong(x) * 1e-50", {"x": 1.0}, use={"wrong": wrong}).check.status == "failed"
 
 
-def test_underflow_is_right() -> None:
+def test_what_underflows_is_too_small_to_judge() -> None:
     """1e-5 · 0.001 is below the smallest float16: the gradient is 0."""
-    assert vjpcalc.vjp("x * 1e-5", {"x": np.float16(1)}, np.float16(0.001)).check.status == "passed"
+    check = vjpcalc.vjp("x * 1e-5", {"x": np.float16(1)}, np.float16(0.001)).check
+    assert (check.status, check.leaves["x"].causes) == ("inconclusive", Cause.UNSURE)
+    assert "too small" in check.leaves["x"].reason
 
 
 def test_a_random_function_is_called_that() -> None:
