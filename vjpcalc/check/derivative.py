@@ -16,6 +16,7 @@ from typing import Self
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
+from vjpcalc.check.germ import NoGerm, germ
 from vjpcalc.check.replay import EPS, BranchFlip, Replay
 from vjpcalc.language.trace import Decision
 from vjpcalc.stages import stage
@@ -24,6 +25,7 @@ FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
 LEVELS = 14  # halvings of it at the most: down to 4e-6
 ENOUGH = 1e-11  # relative error estimate at which the halving ends
 SIDED = 1e-6  # the same for the slopes of each side
+SAME = 1e-9  # relative: the slopes from both sides, each by a complex step
 TRUST = 1e-9  # the least relative error that differences are believed to have, whatever they estimate
 
 
@@ -85,7 +87,23 @@ def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> 
         return differences(replay, direction)
     value = replay.complex_step(direction)
     exact = Derivative(value, EPS * np.abs(value), COMPLEX_STEP)
-    return _combine(exact, differences(replay, direction)) if kinked else exact
+    if not kinked:
+        return exact
+    try:
+        return _beside(exact, *germ(replay, direction))
+    except NoGerm:
+        return _combine(exact, differences(replay, direction))
+
+
+def _beside(exact: Derivative, left: np.ndarray, right: np.ndarray, flipped: Decision | None) -> Sided:
+    """The complex step's value where the slopes from both sides are that too, a kink where they are not."""
+    with np.errstate(all="ignore"):
+        apart = np.fmax(np.abs(left - exact.value), np.abs(right - exact.value))
+        kink = ~(apart <= SAME * np.abs(exact.value)) & ~((left == exact.value) & (right == exact.value))
+    kink &= ~np.isnan(exact.value) | np.isinf(left) | np.isinf(right)
+    return Sided(
+        exact.value, exact.error, exact.method, kink, left, right, np.abs(exact.value), flipped
+    )  # fmt: skip
 
 
 def _combine(exact: Derivative, sided: Sided) -> Sided:

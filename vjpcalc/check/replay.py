@@ -112,16 +112,22 @@ class Replay:
         values: dict[int, np.ndarray] = {self.leaf.index: x}
         for step in self._real_steps:
             values[step.node.index] = self._run(step, values)
-        for decision in self._decisions:
-            if decision.node.index in values:
-                value = values[decision.node.index].item()
-                taken = bool(value) if isinstance(decision.taken, bool) else value
-                if isinstance(decision.taken, bool) and taken != decision.taken:
-                    raise BranchFlip(decision)
+        self.require_decisions(values)
         for node in self.targets:
             if node.index in values and values[node.index].shape != node.shape:
                 raise BranchFlip(None)  # a mask selected other elements
         return self._join(lambda node: values.get(node.index, node.value))
+
+    def require_decisions(self, values: Mapping[int, np.ndarray]) -> None:
+        """Raise BranchFlip where a condition of the program comes out otherwise with these values, by node."""
+        for decision in self._decisions:
+            value = values.get(decision.node.index)
+            if (
+                value is not None
+                and isinstance(decision.taken, bool)
+                and bool(value.item()) != decision.taken
+            ):
+                raise BranchFlip(decision)
 
     def complex_step(self, direction: np.ndarray, noise: Noise | None = None) -> np.ndarray:
         """J·direction by a complex step, shape (m,): exact to rounding.
@@ -162,11 +168,11 @@ class Replay:
                 value = value.real + 1j * (value.imag * (1 + EPS * noise(value.shape)))
             return value
 
-        result = self._apply(step.node, get)
+        result = self.apply(step.node, get)
         if np.iscomplexobj(result):
             real = result.real
             if not inside:  # some complex kernels are careless with it
-                real = self._apply(step.node, lambda node: np.real(values.get(node.index, node.value)))
+                real = self.apply(step.node, lambda node: np.real(values.get(node.index, node.value)))
             result = (real * (1 + EPS * noise(real.shape)) if moves else real) + 1j * result.imag
         return result
 
@@ -214,11 +220,11 @@ class Replay:
             return values.get(node.index, node.value)
 
         if step.text is None:
-            return self._apply(step.node, get)
+            return self.apply(step.node, get)
         arrays = [as_numexpr(get(node)) for node in step.inputs]
         return compiled(step.text, tuple(array.dtype.kind for array in arrays))(*arrays)
 
-    def _apply(self, node: Applied, get: Callable[[Node], np.ndarray]) -> np.ndarray:
+    def apply(self, node: Applied, get: Callable[[Node], np.ndarray]) -> np.ndarray:
         """A node's own kernel; NaN where it has no value near the point, a singular matrix, say."""
         arguments = {key: with_values(value, get) for key, value in node.arguments.items()}
         try:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
-from vjpcalc.check.derivative import COMPLEX_STEP, Sided, differences, random_directions, relative_scale
+from vjpcalc.check.derivative import COMPLEX_STEP, differences, random_directions, relative_scale
+from vjpcalc.check.germ import NoGerm, germ
 from vjpcalc.check.jacobian import Jacobian
+from vjpcalc.check.replay import Replay
 from vjpcalc.check.witness import Witness
 
 DIRECTIONS = 2  # random directions in which the others move
@@ -60,47 +62,68 @@ def kinked(jacobian: Jacobian, v: np.ndarray) -> np.ndarray:
 
 
 def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
-    """The k-th number of a witness by differences: for a complex step the second way, else other steps."""
+    """The k-th number of a witness by differences: for a complex step the second way, else other steps.
+
+    The slopes from both sides are exact where there is a complex step (germ.py).
+    """
     replay = witness.replay
     assert replay is not None
     scale = relative_scale(np.asarray(replay.leaf.value))
     shift = 1.0 if witness.jacobian.method == COMPLEX_STEP else math.sqrt(1 / 3)
     direction, factor = witness.direction(scale, k)
     alone = differences(replay, direction * shift).scaled(1 / (factor * shift))
-    used = v != 0
-    weights = v[used]
-
-    def total(part: np.ndarray) -> float:
-        with np.errstate(all="ignore"):
-            return float(weights @ part[used])
-
     with np.errstate(all="ignore"):
-        value, doubt = total(alone.value), float(np.abs(weights) @ alone.error[used])
-    left, right = total(alone.left), total(alone.right)
-    bent = bool(alone.kink[used].any())
+        value, doubt = _total(v, alone.value), _total(np.abs(v), alone.error)
+    kinks = replay.kinks or not replay.analytic
+    sides = _sides(replay, direction) if replay.kinks else None
+    if sides is None:
+        left, right = _total(v, alone.left), _total(v, alone.right)
+        bent = bool(alone.kink[v != 0].any())
+    else:
+        left, right = (_total(v, side) / factor for side in sides)
+        bent = not abs(left - right) <= APART * max(abs(left), abs(right))
     seen = [left, right] if bent else [value]
     together = False
-    if not bent and witness.directions is None and (replay.kinks or not replay.analytic):
-        for direction_of_all in random_directions(np.asarray(replay.leaf.value), DIRECTIONS):
-            others = direction_of_all.copy()
+    if not bent and witness.directions is None and kinks:
+        for others in random_directions(np.asarray(replay.leaf.value), DIRECTIONS):
             others.flat[k] = 0.0
-            without = differences(replay, others)
-            with_it = differences(replay, others + direction)
-            for side in ("left", "right"):
-                added, error = _added(with_it, without, side, v)
+            for added, error in _added(replay, others, direction, v, exact=sides is not None):
                 with np.errstate(all="ignore"):
-                    added, error = added / factor, abs(error / factor)
-                    allowed = APART * max(abs(value), abs(added)) + 16 * (error + doubt)
-                if abs(added - value) > allowed:  # not for NaN: a side that leaves the domain
+                    slope, error = added / factor, abs(error / factor)
+                    allowed = APART * max(abs(value), abs(slope)) + 16 * (error + doubt)
+                if abs(slope - value) > allowed:  # not for NaN: a side that leaves the domain
                     together = True
-                    seen.append(added)
+                    seen.append(slope)
     return Slopes(value, doubt, left, right, tuple(seen), bent or together, together)
 
 
-def _added(with_it: Sided, without: Sided, side: str, v: np.ndarray) -> tuple[float, float]:
-    """What moving the number too adds to the slope from one side, and its error; counted where it adds."""
+def _total(v: np.ndarray, part: np.ndarray) -> float:
+    """v · part; what the seed leaves out counts for nothing, even if it is not finite."""
+    used = v != 0
     with np.errstate(all="ignore"):
-        added = getattr(with_it, side) - getattr(without, side)
-        used = (v != 0) & (added != 0)
-        error = np.abs(v[used]) @ (with_it.error + without.error)[used]
-        return float(v[used] @ added[used]), float(error)
+        return float(v[used] @ part[used])
+
+
+def _sides(replay: Replay, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The exact slopes from both sides, (m,) each; None where an operator has no kernel for that."""
+    try:
+        left, right, _ = germ(replay, direction)
+    except NoGerm:
+        return None
+    return left, right
+
+
+def _added(
+    replay: Replay, others: np.ndarray, direction: np.ndarray, v: np.ndarray, *, exact: bool
+) -> list[tuple[float, float]]:
+    """What moving along ``direction`` too adds to the slope of each side, and its error."""
+    if exact and (without := _sides(replay, others)) and (with_it := _sides(replay, others + direction)):
+        return [(_total(v, b - a), 0.0) for a, b in zip(without, with_it, strict=True)]
+    before, after = differences(replay, others), differences(replay, others + direction)
+    added = []
+    for side in ("left", "right"):
+        with np.errstate(all="ignore"):
+            more = getattr(after, side) - getattr(before, side)
+            error = np.where(more != 0, after.error + before.error, 0.0)  # it counts where something is added
+        added.append((_total(v, more), _total(np.abs(v), error)))
+    return added

@@ -13,7 +13,7 @@ import numpy as np  # noqa: TID253 (an engine is imported only once it is needed
 import torch  # noqa: TID253
 
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.engines.noise import Noise, accumulates, slope_is_exact, value_is_exact
+from vjpcalc.engines.noise import LOOSE_SLOPE, Noise, accumulates, slope_is_exact, value_is_exact
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.trace import with_arrays
 from vjpcalc.operators.row import Call, Operator
@@ -61,7 +61,8 @@ class TorchEngine:
         if not value_is_exact(operator) and not any(_shares(result, value) for value in positional):
             self.perturb(result)
         if result.grad_fn is not None and not slope_is_exact(operator):
-            result.grad_fn.register_hook(self._moved_cotangents)
+            loose = operator.name in LOOSE_SLOPE
+            result.grad_fn.register_hook(functools.partial(self._moved_cotangents, loose))
         return result
 
     def constant(self, data: Any, *, whole: bool = False) -> torch.Tensor:
@@ -92,9 +93,17 @@ class TorchEngine:
         narrow = value.dtype not in (torch.float32, torch.float64)
         return value * self._factors(value) if accumulates(row, narrow) else value
 
-    def _moved_cotangents(self, handed: Sequence[Any], arrived: Sequence[Any]) -> tuple[Any, ...]:
-        """What a node hands on along each edge, each moved by itself: so terms that cancel show."""
-        return tuple(None if one is None else one * self._factors(one) for one in handed)
+    def _moved_cotangents(
+        self, loose: bool, handed: Sequence[Any], arrived: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """What a node hands on along each edge, each moved by itself: so terms that cancel show.
+
+        Where the slope is ``loose`` it is moved by an ulp of 1 as well.
+        """
+        moved = [None if one is None else one * self._factors(one) for one in handed]
+        if loose and moved[0] is not None and arrived[0] is not None:
+            moved[0] = moved[0] + arrived[0] * (self._factors(arrived[0]) - 1.0)
+        return tuple(moved)
 
     def _factors(self, tensor: torch.Tensor) -> torch.Tensor:
         """1 ± an ulp for each element."""

@@ -37,14 +37,14 @@ def lines_of(x: np.ndarray, dim: Dim) -> np.ndarray:
 
 
 def _choose(x: np.ndarray, dim: Dim, keepdim: bool, place: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """One element of each line: the one whose place ``place`` finds from the real parts."""
+    """One element of each line, at its ``place``. Of numbers with equal real parts the imaginary part decides."""
     axes = axes_of(x, dim)
     if x.size == 0 and any(x.shape[axis] == 0 for axis in axes):
         raise ValueError("there is no element to choose from")
     lines = (
         lines_of(x, dim) if x.size else np.zeros([*(n for i, n in enumerate(x.shape) if i not in axes), 1])
     )
-    chosen = np.take_along_axis(lines, np.asarray(place(lines.real))[..., None], axis=-1)[..., 0]
+    chosen = np.take_along_axis(lines, np.asarray(place(lines))[..., None], axis=-1)[..., 0]
     return np.expand_dims(chosen, axes) if keepdim else chosen
 
 
@@ -126,7 +126,7 @@ def _running(kernel: np.ufunc, x: np.ndarray, dim: int) -> np.ndarray:
     """The place of the extremum so far: the last one of several."""
     if x.ndim == 0:
         return np.zeros((), int)
-    lines = np.moveaxis(x.real, dim, -1)
+    lines = np.moveaxis(x, dim, -1)
     reached = (lines == kernel.accumulate(lines, axis=-1)) | np.isnan(lines)
     return np.moveaxis(
         np.maximum.accumulate(np.where(reached, np.arange(lines.shape[-1]), 0), axis=-1), -1, dim

@@ -144,7 +144,6 @@ def argsort(x: np.ndarray, dim: int, descending: bool) -> np.ndarray:
     """Stable both ways."""
     if x.ndim == 0:
         return np.zeros((), int)
-    x = x.real
     if not descending:
         return np.argsort(x, axis=dim, kind="stable")
     return x.shape[dim] - 1 - np.flip(np.argsort(np.flip(x, dim), axis=dim, kind="stable"), dim)
