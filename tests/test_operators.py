@@ -206,7 +206,7 @@ def judged(
 ) -> VJP | None:
     """The job itself: passed, or inconclusive at a kink, where a value is not finite or rounding decides.
 
-    None where nothing is differentiable or nothing is decided.
+    Where torch's own gradient is NaN beside a finite slope, that is wrong indeed. None where nothing is differentiable or nothing is decided.
     """
     leaves = [name for name in values if name not in constants(sample)]
     tensors = {name: torch.tensor(value, dtype=dtype) for name, value in values.items()}
@@ -221,6 +221,8 @@ def judged(
     reasons = [leaf.reason or "" for leaf in found.check.leaves.values()]
     if found.check.status == "inconclusive":
         assert reference.kinks or not finite(reference) or "ill-conditioned" in "".join(reasons), reasons
+        return None
+    if any(not gradient.isfinite().all() for gradient in found.gradients.values()):
         return None
     assert found.check.status == "passed", reasons
     return found if all(gradient.numel() for gradient in found.gradients.values()) else None

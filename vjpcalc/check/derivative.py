@@ -101,6 +101,8 @@ def _beside(exact: Derivative, left: np.ndarray, right: np.ndarray, flipped: Dec
         apart = np.fmax(np.abs(left - exact.value), np.abs(right - exact.value))
         kink = ~(apart <= SAME * np.abs(exact.value)) & ~((left == exact.value) & (right == exact.value))
     kink &= ~np.isnan(exact.value) | np.isinf(left) | np.isinf(right)
+    if flipped is not None:
+        kink |= np.isnan(left) | np.isnan(right)
     return Sided(
         exact.value, exact.error, exact.method, kink, left, right, np.abs(exact.value), flipped
     )  # fmt: skip

@@ -18,6 +18,7 @@ from vjpcalc.language.trace import Applied, Decision, Node
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "argmax", "argmin", "argsort"})
 # A slope beyond this is infinite: that of sqrt at 0 comes out as 1/√ε.
 INFINITE = 2.0**100
+JUMP = 1e-9  # relative: rounding moves no value so far
 SMALL = 2.0**-100  # and a value that is as near as this to another has not jumped: |x|·x is -ε² beside 0
 
 
@@ -70,10 +71,25 @@ def _germ_of(replay: Replay, node: Applied, values: Mapping[int, np.ndarray]) ->
         raise NoGerm  # a mask that selects other elements
     if result.dtype.kind == "c":
         result = np.array(result)
-        near = np.isclose(result.real, node.value, rtol=1e-12, atol=0.0) | ~np.isfinite(node.value)
-        result.real[near] = np.asarray(node.value)[near]  # some complex kernels are careless with it
+        result.real = _settled(result.real, node)
         result.imag[np.isnan(node.value)] = np.nan
     return result
+
+
+def _settled(real: np.ndarray, node: Applied) -> np.ndarray:
+    """The real part of a result: what was traced where only rounding made it another.
+
+    ε² is no rounding (the root of it is ε), and neither is a jump.
+    """
+    sizes = [
+        np.abs(node.value),
+        *(np.abs(source.value) for source in node.inputs if source.value.dtype.kind == "f"),
+    ]
+    largest = max((np.max(size[np.isfinite(size)], initial=0.0) for size in sizes), default=0.0)
+    with np.errstate(all="ignore"):
+        off = np.abs(real - node.value)
+        rounded = (off <= JUMP * largest) & (off >= SMALL * largest)
+    return np.where(rounded | ~np.isfinite(node.value), node.value, real)
 
 
 def _slope(node: Node, values: Mapping[int, np.ndarray]) -> np.ndarray:
@@ -83,6 +99,6 @@ def _slope(node: Node, values: Mapping[int, np.ndarray]) -> np.ndarray:
     with np.errstate(all="ignore"):
         slope = np.imag(value) / STEP
         jump = np.real(value) - node.value
-        jumped = np.abs(jump) > 1e-9 * np.abs(node.value) + SMALL
+        jumped = np.abs(jump) > JUMP * np.abs(node.value) + SMALL
         slope = np.where(jumped, np.where(np.isfinite(jump), np.sign(jump) * np.inf, slope), slope)
         return np.ravel(np.where(np.abs(slope) > INFINITE, np.sign(slope) * np.inf, slope))

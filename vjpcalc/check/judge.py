@@ -39,6 +39,8 @@ DOUBT = 1e-7
 BEYOND = 10.0
 # Times what rounding explains: wrong, though the second way is too coarse to tell the two apart.
 FAR = 100.0
+# The root of the smallest float64: below that, products that stand inside of a complex step underflow.
+UNDERFLOW = 2.0**-511
 # Half a digit, relative: half way, as rounding has it, to a number that may err by all of itself.
 HALF = 10.0**-0.5
 # Numbers that are looked at one by one, the worst first; the rest are like them.
@@ -54,7 +56,7 @@ class Numbers:
     ``size`` is what is summed into each number, without signs, and ``doubt`` the witness's own error.
     ``bent`` marks the numbers at which an operator has a kink, with the slopes ``left`` and ``right``.
     A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's operators
-    are known to lose on top. Below ``smallest`` a number counts as 0, and beyond ``largest`` as infinite.
+    are known to lose on top. ``smallest`` is the dtype's smallest subnormal, ``largest`` its largest number.
     ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``.
     ``slopes(k)`` looks at the k-th number in a second way; None where there is none.
     """
@@ -146,7 +148,7 @@ def agree(numbers: Numbers) -> Verdict:
     size = np.where(np.isfinite(numbers.size), numbers.size, np.abs(numbers.gradient))
     roundings = max(numbers.depth, KERNEL) if numbers.eps < WIDE else numbers.depth
     usual = (numbers.eps * roundings + numbers.accuracy) * size
-    floor = numbers.depth * numbers.smallest
+    floor = numbers.depth * max(numbers.smallest, UNDERFLOW)
     tiny = (np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected)) <= floor) & (error > usual)
     unknown = np.flatnonzero(tiny | ~np.isfinite(numbers.expected))
     verdict.tolerance = usual + verdict.doubt + floor
@@ -154,7 +156,7 @@ def agree(numbers: Numbers) -> Verdict:
         slopes = look(numbers, verdict, k)
         if np.isfinite(slopes.value) and not slopes.bent:
             verdict.expected[k], verdict.doubt[k] = slopes.value, slopes.doubt
-            verdict.tolerance[k] = usual[k] + slopes.doubt + (0.0 if tiny[k] else floor)
+            verdict.tolerance[k] = usual[k] + slopes.doubt + numbers.depth * numbers.smallest
     return verdict
 
 
@@ -181,7 +183,7 @@ def rounding(numbers: Numbers, verdict: Verdict, doubtful: np.ndarray) -> np.nda
 
 def unsure(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
     """A witness that errs too much itself tells nothing of a gradient that is not far beyond its error."""
-    coarse = verdict.doubt > DOUBT * numbers.size + numbers.depth * numbers.smallest
+    coarse = verdict.doubt > DOUBT * numbers.size
     near = distance(numbers.gradient, verdict.expected) <= BEYOND * verdict.doubt
     verdict.causes[unexplained & coarse & near & ~numbers.bent] = Cause.UNSURE
 
@@ -278,6 +280,6 @@ def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
     verdict.relative = np.where(passed & (may_err > 0), may_err / value, 0.0)
     nothing = passed & (verdict.relative > HALF * 10.0 ** (1 - required))
     # a number that underflows is too small to judge; any other has lost its digits to rounding
-    tiny = nothing & (value <= numbers.depth * numbers.smallest)
+    tiny = nothing & (value <= numbers.depth * max(numbers.smallest, UNDERFLOW))
     verdict.causes[nothing] = Cause.ILL_CONDITIONED
     verdict.causes[tiny] = Cause.UNSURE

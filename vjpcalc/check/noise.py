@@ -40,12 +40,9 @@ def half_range(results: Iterable[np.ndarray | None]) -> np.ndarray:
 
 
 def smallest(dtype: torch.dtype) -> float:
-    """What counts as 0 in a dtype: its smallest subnormal, or 2⁻⁵¹¹, the root of float64's smallest number.
-
-    Below that, products that stand inside of a gradient underflow.
-    """
+    """The smallest subnormal of a dtype."""
     info = torch.finfo(dtype)
-    return max(info.smallest_normal * info.eps, 2.0**-511)
+    return info.smallest_normal * info.eps
 
 
 def depth_and_accuracy(trace: Trace, leaf: str) -> tuple[float, float]:

@@ -237,12 +237,17 @@ class Replay:
 
 
 def varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, Node]:
-    """The nodes that depend on a leaf, with ``through_constants`` masks and rounded values among them."""
+    """The nodes that depend on a leaf, with ``through_constants`` masks, indices and rounded values among them.
+
+    What the program detaches from its graph is a constant either way.
+    """
     dependent = {leaf.index: leaf}
     for node in trace.applied:
-        if node.operator.frozen:
+        if node.operator.name == "detach":
             continue
-        if not through_constants and (node.operator.complex == "constant" or node.value.dtype.kind != "f"):
+        if not through_constants and (
+            node.operator.frozen or node.operator.complex == "constant" or node.value.dtype.kind != "f"
+        ):
             continue
         if any(source.index in dependent for source in node.inputs):
             dependent[node.index] = node

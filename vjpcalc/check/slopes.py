@@ -19,7 +19,8 @@ from vjpcalc.check.jacobian import Jacobian
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.witness import Witness
 
-DIRECTIONS = 2  # random directions in which the others move
+DIRECTIONS = 8  # random directions in which the others move: at a tie of three, a few of them show nothing
+COSTLY = 2  # … by differences
 TOGETHER = 10.0  # times the largest slope that was seen while others move
 APART = 1e-5  # relative, between slopes of which one is taken in steps from one side
 
@@ -81,17 +82,21 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
         bent = bool(alone.kink[v != 0].any())
     else:
         left, right = (_total(v, side) / factor for side in sides)
-        bent = not abs(left - right) <= APART * max(abs(left), abs(right))
+        # infinite on both sides is no slope either
+        bent = not (math.isfinite(left) and abs(left - right) <= APART * abs(left))
     seen = [left, right] if bent else [value]
+    low, high = min(seen), max(seen)
     together = False
-    if not bent and witness.directions is None and kinks:
-        for others in random_directions(np.asarray(replay.leaf.value), DIRECTIONS):
+    if witness.directions is None and kinks:
+        number = COSTLY if sides is None else DIRECTIONS
+        for others in random_directions(np.asarray(replay.leaf.value), number):
             others.flat[k] = 0.0
             for added, error in _added(replay, others, direction, v, exact=sides is not None):
                 with np.errstate(all="ignore"):
                     slope, error = added / factor, abs(error / factor)
-                    allowed = APART * max(abs(value), abs(slope)) + 16 * (error + doubt)
-                if abs(slope - value) > allowed:  # not for NaN: a side that leaves the domain
+                    size = max(abs(slope), 0.0 if bent else abs(value))
+                    allowed = APART * size + 16 * (error + (0.0 if bent else doubt))
+                if slope < low - allowed or slope > high + allowed:  # not for NaN: a side leaves the domain
                     together = True
                     seen.append(slope)
     return Slopes(value, doubt, left, right, tuple(seen), bent or together, together)

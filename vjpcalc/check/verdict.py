@@ -16,7 +16,7 @@ import torch  # noqa: TID253
 from vjpcalc.check import words
 from vjpcalc.check.derivative import COMPLEX_STEP
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.judge import NOISE_FACTOR, Numbers, Verdict, digits, judge
+from vjpcalc.check.judge import NOISE_FACTOR, UNDERFLOW, Numbers, Verdict, digits, judge
 from vjpcalc.check.noise import (
     LOUD,
     QUICK,
@@ -230,7 +230,7 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
         return _kink(witness, numbers, verdict, k)
     if cause == Cause.ILL_CONDITIONED:
         return words.ill_conditioned(name, gradient, float(verdict.noise[k]))
-    if max(abs(gradient), abs(expected)) <= numbers.depth * numbers.smallest:
+    if max(abs(gradient), abs(expected)) <= numbers.depth * max(numbers.smallest, UNDERFLOW):
         return words.too_small(name, gradient, expected)
     if verdict.doubt[k] > 0 and abs(gradient - expected) <= verdict.doubt[k] * 10:
         return words.unsure(name, gradient, expected, float(verdict.doubt[k]))
