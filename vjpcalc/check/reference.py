@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
+from vjpcalc.check import words
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.job.result import Forward
+from vjpcalc.language.naming import text_of
 from vjpcalc.language.trace import Trace
 from vjpcalc.stages import stage
-from vjpcalc.tensors.dtypes import as_float64
+from vjpcalc.tensors.dtypes import as_float64, dtype_of
 
 
 @stage("reference run")
@@ -27,20 +29,26 @@ def reference_trace(run: Forward) -> tuple[Trace | None, str | None]:
         return None, f"the reference engine cannot run the program: {diagnostic.message}"
     if any(node.operator.function for node in trace.applied):
         again = job.run(ReferenceEngine(job.random_seed), inputs)
-        if _difference(trace, {name: node.value for name, node in again.outputs.items()}, 0.0):
+        if _differing(trace, {name: node.value for name, node in again.outputs.items()}, 0.0):
             return None, "the program is not deterministic: two runs of its forward differ"
     taken = [decision.taken for decision in trace.decisions if isinstance(decision.taken, bool)]
     torch_taken = [decision.taken for decision in run.trace.decisions if isinstance(decision.taken, bool)]
     if taken != torch_taken:
-        return None, "a branch is taken otherwise in float64: rounding decides a condition of the program"
+        return None, "the reference engine takes another branch: rounding decides a condition of the program"
     outputs = run.outputs
     for name, node in trace.outputs.items():
         if node.shape != tuple(outputs[name].shape):
             return None, f"the reference engine gives '{name}' the shape {node.shape}"
     eps = max(torch.finfo(output.dtype).eps for output in outputs.values())
     by_torch = {name: as_float64(value) for name, value in outputs.items()}
-    difference = _difference(trace, by_torch, math.sqrt(eps))
-    return (None, difference) if difference else (trace, None)
+    differing = _differing(trace, by_torch, math.sqrt(eps))
+    if differing is None:
+        return trace, None
+    name, index = differing
+    mine, others = trace.outputs[name].value, by_torch[name]
+    place = f"'{name}'" + (f" at {list(index)}" if others.size > 1 else "")
+    dtype, why = dtype_of(outputs[name]), _overflow(run.trace, trace)
+    return None, words.forwards_differ(place, float(others[index]), float(mine[index]), dtype, why)
 
 
 def required_reference(run: Forward) -> Trace:
@@ -51,18 +59,37 @@ def required_reference(run: Forward) -> Trace:
     return trace
 
 
-def _difference(trace: Trace, values: Mapping[str, np.ndarray], relative: float) -> str | None:
-    """Where the outputs of a reference trace are not these values, in words; non-finite ones are left out."""
+def _differing(
+    trace: Trace, values: Mapping[str, np.ndarray], relative: float
+) -> tuple[str, tuple[int, ...]] | None:
+    """Where the outputs of a reference trace are not these values: which one, and its worst element.
+
+    ``relative`` is to the largest of the output. What is not finite is left out; None: they are the same.
+    """
     for name, node in trace.outputs.items():
-        mine, other = np.ravel(node.value).astype(float), np.ravel(values[name]).astype(float)
+        mine, other = np.asarray(node.value, float), np.asarray(values[name], float)
         if mine.shape != other.shape:
-            return f"the output '{name}' changes its shape"
+            return name, ()
         with np.errstate(all="ignore"):
             finite = np.isfinite(mine) & np.isfinite(other)
             error = np.where(finite, np.abs(mine - other), 0.0)
             scale = float(np.max(np.abs(np.where(finite, mine, 0.0)), initial=0.0))
         if (error > relative * scale + 1e-300).any():
-            k = int(np.argmax(error))
-            both = f"torch computes {other[k]:.6g} for '{name}', the reference engine {mine[k]:.6g}"
-            return f"{both}: ill-conditioned in this dtype, or a whole number that wrapped around"
+            return name, tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
+    return None
+
+
+def _overflow(by_torch: Trace, by_reference: Trace) -> str | None:
+    """The first whole number that its dtype in torch does not hold, in words; the reference's are int64."""
+    exact = {(node.span, node.iterations): node.value for node in by_reference.applied}
+    for node in by_torch.applied:
+        value = exact.get((node.span, node.iterations))
+        if node.value.is_floating_point() or node.value.dtype == torch.bool or value is None:
+            continue
+        limits = torch.iinfo(node.value.dtype)
+        if np.shape(value) == node.shape:
+            over = (np.asarray(value) > limits.max) | (np.asarray(value) < limits.min)
+            if over.any():
+                first = float(np.asarray(value)[over].flat[0])
+                return words.wrapped_around(text_of(node, by_torch), first, dtype_of(node.value))
     return None
