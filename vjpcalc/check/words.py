@@ -71,7 +71,7 @@ def undecided(name: str, gradient: float, expected: float) -> str:
 
 def ill_conditioned(name: str, gradient: float, spread: float) -> str:
     return (
-        f"ill-conditioned: {name}: one-ulp changes of the values move the gradient {gradient:.6g} "
+        f"{name}: ill-conditioned: one-ulp changes of the values move the gradient {gradient + 0.0:.6g} "
         f"by up to {spread:.2g}"
     )
 
