@@ -117,7 +117,7 @@ def test_a_users_function_is_checked_by_its_forward_alone(monkeypatch, factor: f
 
 INCONCLUSIVE = {
     "relu at 0": (
-        "relu(x)", {"x": [-1.0, 0.0, 2.0]}, np.ones(3), ["x[1]", "kink of relu", "torch's 0 lies"], (1,),
+        "relu(x)", {"x": [-1.0, 0.0, 2.0]}, np.ones(3), ["x[1]", "kink of relu", "torch's 0 equals"], (1,),
     ),
     "maximum of equals": (
         "maximum(x, 0)", {"x": 0.0}, None, ["kink of maximum", "torch's 0.5 lies between"], (),

@@ -71,7 +71,7 @@ FAULTS = {
     "nothing": "error: 'nothing' returned nothing, not a tensor",
     "leaves": "error: 'leaves' raised SystemExit: bye",
     "Wrong": f"error: 'Wrong.backward' raised {MISSING}",
-    "Misshapen": "error: backward() failed",
+    "Misshapen": "error: 'Misshapen.backward' returns the shape (14,) for 'x', whose shape is (2,)",
 }
 
 

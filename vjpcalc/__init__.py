@@ -1,4 +1,7 @@
-"""vjpcalc: a vector-Jacobian product calculator. ``vjp`` and ``jacobian`` are the API, ``VJP`` its result."""
+"""vjpcalc: a vector-Jacobian product calculator. ``vjp`` and ``jacobian`` are the API, ``VJP`` its result.
+
+What is wrong with the arguments is a ``Diagnostic``; ``result.check.require()`` raises ``CheckFailed``.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,18 @@ if TYPE_CHECKING:
     from vjpcalc.api import vjp as vjp
     from vjpcalc.diagnostics import Diagnostic as Diagnostic
     from vjpcalc.job.result import VJP as VJP
+    from vjpcalc.job.result import CheckFailed as CheckFailed
 
 __version__ = "0.1.0"
-__all__ = ["VJP", "Diagnostic", "__version__", "jacobian", "vjp"]
+__all__ = ["VJP", "CheckFailed", "Diagnostic", "__version__", "jacobian", "vjp"]
 
-_HOMES = {"vjp": "api", "jacobian": "api", "VJP": "job.result", "Diagnostic": "diagnostics"}
+_HOMES = {
+    "vjp": "api",
+    "jacobian": "api",
+    "VJP": "job.result",
+    "CheckFailed": "job.result",
+    "Diagnostic": "diagnostics",
+}
 
 
 def __getattr__(name: str) -> Any:

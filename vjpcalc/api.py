@@ -40,10 +40,16 @@ def vjp(
     leaves (default: every floating-point input), ``outputs`` the outputs (default: the last statement).
     ``use`` adds functions of torch tensors to the language, by name.
 
+    ``bool(result.check)`` is True only if the check passed, and ``result.check.require()`` raises CheckFailed
+    with the report where it did not; ``result.check.leaves`` are the verdicts by leaf.
+
     Raises Diagnostic, whose ``kind`` tells an expression at fault from an input or a seed.
 
-    >>> vjp("a @ b", {"a": [[0, 0], [2, 2]], "b": [[1, 2], [1, 2]]}, [[1, 2], [3, 4]]).gradients["a"].tolist()
+    >>> result = vjp("a @ b", {"a": [[0, 0], [2, 2]], "b": [[1, 2], [1, 2]]}, [[1, 2], [3, 4]])
+    >>> result.gradients["a"].tolist()
     [[5.0, 5.0], [11.0, 11.0]]
+    >>> result.check.require().status
+    'passed'
     """
     job = make_job(
         expression, inputs, seed=seed, wrt=wrt, outputs=outputs, dtype=dtype, limits=limits, use=use,

@@ -86,6 +86,10 @@ class Diagnostic(Exception):  # noqa: N818 (it is what compilers call it)
         self.kind, self.message, self.hint, self.span, self.source = kind, message, hint, span, source
         self.arguments = tuple(arguments)
 
+    def __str__(self) -> str:
+        """What is wrong, and below it what to do."""
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
     def at(self, span: Span | None, source: Source | None) -> Diagnostic:
         """This diagnostic with a place, where it has none yet."""
         if self.span is None:

@@ -22,7 +22,8 @@ from vjpcalc.check.jacobian import distance, jacobian, require_explicit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, listed, unknown
-from vjpcalc.job.autograd import backward_fault, forward
+from vjpcalc.job.autograd import forward
+from vjpcalc.job.faults import backward_fault
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import Forward
 from vjpcalc.stages import stage

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
+from vjpcalc.check import words
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.job.result import Forward
+from vjpcalc.language.naming import text_of
 from vjpcalc.language.trace import Trace
 from vjpcalc.stages import stage
-from vjpcalc.tensors.dtypes import as_float64
+from vjpcalc.tensors.dtypes import as_float64, dtype_of
 
 NOISY = 4.0  # times what one-ulp changes move an output: two engines may differ by as much
 
@@ -29,12 +31,12 @@ def reference_trace(run: Forward) -> tuple[Trace | None, str | None]:
         return None, f"the reference engine cannot run the program: {diagnostic.message}"
     if any(node.operator.function for node in trace.applied):
         again = job.run(ReferenceEngine(job.random_seed), inputs)
-        if _difference(trace, {name: node.value for name, node in again.outputs.items()}, 0.0):
+        if _differing(trace, {name: node.value for name, node in again.outputs.items()}, 0.0):
             return None, "the program is not deterministic: two runs of its forward differ"
     taken = [decision.taken for decision in trace.decisions if isinstance(decision.taken, bool)]
     torch_taken = [decision.taken for decision in run.trace.decisions if isinstance(decision.taken, bool)]
     if taken != torch_taken:
-        return None, "a branch is taken otherwise in float64: rounding decides a condition of the program"
+        return None, "the reference engine takes another branch: rounding decides a condition of the program"
     outputs = run.outputs
     for name, node in trace.outputs.items():
         if node.shape != tuple(outputs[name].shape):
@@ -42,20 +44,22 @@ def reference_trace(run: Forward) -> tuple[Trace | None, str | None]:
     return trace, None
 
 
-def differs(
-    trace: Trace, outputs: Mapping[str, torch.Tensor], noise: Callable[[str], np.ndarray]
-) -> str | None:
+def differs(trace: Trace, run: Forward, noise: Callable[[str], np.ndarray]) -> str | None:
     """Where the outputs of a reference trace are not torch's, in words.
 
     They may differ by the root of eps; beyond that, by no more than ``noise(output)``, which rounding moves it by.
     """
-    for name, output in outputs.items():
-        by_torch = {name: as_float64(output)}
-        eps = torch.finfo(output.dtype).eps
-        if _difference(trace, by_torch, math.sqrt(eps)):
-            difference = _difference(trace, by_torch, math.sqrt(eps), NOISY * noise(name))
-            if difference:
-                return difference
+    for name, output in run.outputs.items():
+        by_torch, relative = {name: as_float64(output)}, math.sqrt(torch.finfo(output.dtype).eps)
+        if _differing(trace, by_torch, relative) is None:
+            continue
+        differing = _differing(trace, by_torch, relative, NOISY * noise(name))
+        if differing is not None:
+            index = differing[1]
+            mine, others = trace.outputs[name].value, by_torch[name]
+            place = f"'{name}'" + (f" at {list(index)}" if others.size > 1 else "")
+            dtype, why = dtype_of(output), _overflow(run.trace, trace)
+            return words.forwards_differ(place, float(others[index]), float(mine[index]), dtype, why)
     return None
 
 
@@ -63,27 +67,43 @@ def required_reference(run: Forward) -> Trace:
     """``reference_trace`` where nothing can be done without it. Raises Diagnostic (value)."""
     trace, trouble = reference_trace(run)
     if trace is not None:
-        trouble = differs(trace, run.outputs, lambda name: np.zeros(()))
+        trouble = differs(trace, run, lambda name: np.zeros(()))
     if trace is None or trouble:
         raise Diagnostic("value", trouble or "the reference engine cannot run the program")
     return trace
 
 
-def _difference(
+def _differing(
     trace: Trace, values: Mapping[str, np.ndarray], relative: float, noise: np.ndarray | float = 0.0
-) -> str | None:
-    """Where the outputs of a reference trace are not these values, in words; non-finite ones are left out."""
-    for name in values:
-        node = trace.outputs[name]
-        mine, other = np.ravel(node.value).astype(float), np.ravel(values[name]).astype(float)
+) -> tuple[str, tuple[int, ...]] | None:
+    """Where the outputs of a reference trace are not these values: which one, and its worst element.
+
+    ``relative`` is to the largest of the output, ``noise`` comes on top. What is not finite is left out; None: they are the same.
+    """
+    for name, value in values.items():
+        mine, other = np.asarray(trace.outputs[name].value, float), np.asarray(value, float)
         if mine.shape != other.shape:
-            return f"the output '{name}' changes its shape"
+            return name, ()
         with np.errstate(all="ignore"):
             finite = np.isfinite(mine) & np.isfinite(other)
             error = np.where(finite, np.abs(mine - other), 0.0)
             scale = float(np.max(np.abs(np.where(finite, mine, 0.0)), initial=0.0))
-        if (error > relative * scale + noise + 1e-300).any():
-            k = int(np.argmax(error))
-            both = f"torch computes {other[k]:.6g} for '{name}', the reference engine {mine[k]:.6g}"
-            return f"{both}: ill-conditioned in this dtype, or a whole number that wrapped around"
+        if (error.ravel() > relative * scale + noise + 1e-300).any():
+            return name, tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
+    return None
+
+
+def _overflow(by_torch: Trace, by_reference: Trace) -> str | None:
+    """The first whole number that its dtype in torch does not hold, in words; the reference's are int64."""
+    exact = {(node.span, node.iterations): node.value for node in by_reference.applied}
+    for node in by_torch.applied:
+        value = exact.get((node.span, node.iterations))
+        if node.value.is_floating_point() or node.value.dtype == torch.bool or value is None:
+            continue
+        limits = torch.iinfo(node.value.dtype)
+        if np.shape(value) == node.shape:
+            over = (np.asarray(value) > limits.max) | (np.asarray(value) < limits.min)
+            if over.any():
+                first = float(np.asarray(value)[over].flat[0])
+                return words.wrapped_around(text_of(node, by_torch), first, dtype_of(node.value))
     return None

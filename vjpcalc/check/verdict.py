@@ -27,6 +27,7 @@ from vjpcalc.check.noise import (
     smallest,
 )
 from vjpcalc.check.nonfinite import backward_origin, forward_origin, output_not_finite
+from vjpcalc.check.pattern import dimensions, pattern, suspects
 from vjpcalc.check.reference import differs, reference_trace
 from vjpcalc.check.replay import EPS
 from vjpcalc.check.slopes import kinked, slopes
@@ -62,7 +63,7 @@ def check(
     noise = GradientNoise(vjp)
     trace, trouble = reference_trace(vjp.forward)
     if trace is not None:
-        trouble = differs(trace, vjp.outputs, lambda name: noise.of_output(name, THOROUGH))
+        trouble = differs(trace, vjp.forward, lambda name: noise.of_output(name, THOROUGH))
         trace = None if trouble else trace
     leaves: dict[str, LeafCheck] = {}
     methods = []
@@ -203,7 +204,38 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
         got=None if worst is None else float(numbers.gradient[worst]),
         expected=None if worst is None else float(verdict.expected[worst]),
         reason=None if worst is None else _reason(vjp, witness, numbers, verdict, worst),
+        pattern=_pattern(vjp, witness, numbers, verdict),
     )
+
+
+def _pattern(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> str | None:
+    """What the wrong numbers have in common, in words; along random directions a factor alone can be seen."""
+    wrong = verdict.causes == Cause.WRONG
+    if not wrong.any():
+        return None
+    name = witness.jacobian.leaf
+    shapes = {name: witness.shape} | {output: tuple(seed.shape) for output, seed in vjp.seeds.items()}
+    shapes |= {other: tuple(value.shape) for other, value in vjp.job.inputs.items()}
+    known = wrong | (verdict.causes == Cause.PASSED)
+    if witness.directions is not None:
+        return pattern(
+            numbers.gradient,
+            verdict.expected,
+            wrong,
+            verdict.tolerance,
+            known=known,
+            sizes=dimensions(shapes),
+        )
+    seeds = {output: as_float64(seed) for output, seed in vjp.seeds.items()}
+    gradient, expected, wrong, tolerance, known = (
+        part.reshape(witness.shape)
+        for part in (numbers.gradient, verdict.expected, wrong, verdict.tolerance, known)
+    )
+    return pattern(
+        gradient, expected, wrong, tolerance, known=known, name=name,
+        values=as_float64(vjp.job.inputs[name]), sizes=dimensions(shapes),
+        suspects=suspects(witness.jacobian, seeds, witness.shape),
+    )  # fmt: skip
 
 
 def _whole(verdict: Verdict, numbers: Numbers) -> int:
@@ -243,9 +275,7 @@ def _kink(witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
     operators = sorted({kink.operator.infix or kink.operator.name for kink in kinks})
     seen = verdict.slopes.get(k)
     if seen is not None and seen.together:
-        return (
-            f"a kink{words.of(operators)}: the slopes differ where several elements of the leaf move at once"
-        )
+        return words.hidden_kink(operators, jacobian.shape[1])
     if jacobian.flipped is not None and not operators:
         what = "a branch that flips: the condition is decided at this very point"
     else:

@@ -1,13 +1,65 @@
-"""What the check has to say of a number, as sentences; ``name`` is what the number is called: ``x[0, 1]``."""
+"""What the check has to say of a number, as sentences; ``name`` is what the number is called: ``x[0, 1]``.
+
+A ``node`` is called as ``text_of`` calls it: by its source text in quotes, or by its operator's name.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
+from vjpcalc.diagnostics import count
+
+LEAST, MOST = 6, 17  # significant digits of a number in a sentence
+SEEN = 3  # digits of a difference that are shown
+SIDED = 1e-6  # relative; one-sided differences are not better than this at a kink of order one
+
+
+# ---- a gradient that is wrong ------------------------------------------------------------------------------
+
 
 def apart(name: str, gradient: float, expected: float) -> str:
-    return f"{name}: backward gives {gradient:.17g}, Jᵀ·seed is {expected:.17g}"
+    own, right = _told_apart(gradient, expected)
+    return f"{name}: backward gives {own}, Jᵀ·seed is {right}"
+
+
+def not_finite_gradient(
+    name: str, gradient: float, expected: float, origin: str | None = None, remedy: str | None = None
+) -> str:
+    """A gradient that is NaN or infinite where the slope is finite; ``origin`` is what made the first one."""
+    made = f": first made by {origin}" if origin else ""
+    hint = f"; {remedy}" if remedy else ""
+    own = not_finite(gradient).replace("infinite", "infinity")
+    return f"{name}: backward gives {own}, Jᵀ·seed is {expected + 0.0:.6g}{made}{hint}"
+
+
+# What helps where a backward makes NaN or infinity of a slope that is finite, by operator.
+REMEDIES = {
+    ("sqrt", "rsqrt", "pow", "float_power"): "keep what is under the root away from 0: sqrt(x + 1e-12)",
+    ("norm", "vector_norm", "hypot", "dist"): "a norm has no slope at 0: sqrt(sum(x**2) + 1e-12)",
+    ("log", "log2", "log10", "xlogy", "logit"): "keep its argument away from 0: log(clamp(x, min=1e-12))",
+    ("div", "reciprocal"): "keep the denominator away from 0",
+    ("atan2",): "x² + y² leaves the range of this dtype: compute it in a wider one",
+    ("softmax", "log_softmax", "logsumexp"): "a row that is -inf throughout has no softmax",
+    ("asin", "acos", "acosh", "atanh", "erfinv"): "keep its argument inside of the domain, by clamp",
+}
+
+
+def remedy(operator: str, choice: str | None = None) -> str | None:
+    """The usual way out where the backward of an operator makes NaN or infinity; None: none is known.
+
+    ``choice`` is the where(…) that does not choose the operator's result there, called as a node is.
+    """
+    if choice:
+        return (
+            f"{choice} sends 0 into it, and 0 · infinity is NaN: choose its argument as well, "
+            f"{operator}(where(condition, x, 1))"
+        )
+    return next((words for operators, words in REMEDIES.items() if operator in operators), None)
+
+
+# ---- what cannot be told -----------------------------------------------------------------------------------
 
 
 def undecided(name: str, gradient: float, expected: float) -> str:
@@ -19,9 +71,24 @@ def undecided(name: str, gradient: float, expected: float) -> str:
 
 def ill_conditioned(name: str, gradient: float, spread: float) -> str:
     return (
-        f"ill-conditioned: {name}: one-ulp changes of the values move the gradient {gradient:.6g} "
+        f"{name}: ill-conditioned: one-ulp changes of the values move the gradient {gradient + 0.0:.6g} "
         f"by up to {spread:.2g}"
     )
+
+
+def few_digits(name: str, digits: int = 0, node: str | None = None) -> str:
+    """So few digits that there is nothing to judge; ``node`` is what cancels, where it is known."""
+    why = f"{node} cancels" if node else "rounding on the way leaves no more"
+    return f"{name}: {count(digits, 'digit')} of the derivative: {why}"
+
+
+def rounded_forward(digits: int, unit: float) -> str:
+    """A forward that is rounded inside to ``unit``: ``3 digits: the forward is rounded to 6e-8``."""
+    return f"{count(digits, 'digit')}: the forward is rounded to {f'{unit:.1g}'.replace('e-0', 'e-')}"
+
+
+def too_small(name: str, gradient: float, expected: float) -> str:
+    return f"{apart(name, gradient, expected)}: too small to judge, since products of such numbers underflow"
 
 
 def unsure(name: str, gradient: float, expected: float, doubt: float) -> str:
@@ -31,20 +98,55 @@ def unsure(name: str, gradient: float, expected: float, doubt: float) -> str:
     )
 
 
-def too_small(name: str, gradient: float, expected: float) -> str:
-    return f"{apart(name, gradient, expected)}: too small to judge"
-
-
 def kink(name: str, what: str, slopes: Sequence[float], gradient: float) -> str:
+    """A point with two slopes, from the left and from the right, and where torch's number lies."""
     if not all(map(math.isfinite, slopes)):
         return f"{name}: {what}"
-    left, right = (slope + 0.0 for slope in slopes)
-    between = min(left, right) - 1e-6 <= gradient <= max(left, right) + 1e-6
-    where = "lies between them" if between else "does not lie between them"
+    left, right = slopes
+    room = SIDED * max(abs(left), abs(right))
+    from_left, from_right, own = _told_apart(left, right, gradient, room=room)
+    if abs(left - right) <= room:
+        same = ", and torch's too" if abs(gradient - left) <= room else f"; torch's {own} differs"
+        return f"{name}: {what}: the slope is {from_left} from either side{same}"
+    if abs(gradient - left) <= room:
+        where = "equals the left one"
+    elif abs(gradient - right) <= room:
+        where = "equals the right one"
+    else:
+        between = min(left, right) < gradient < max(left, right)
+        where = "lies between them" if between else "does not lie between them"
     return (
-        f"{name}: {what}: the slope is {left:.6g} from the left and {right:.6g} from the right; "
-        f"torch's {gradient + 0.0:.6g} {where}"
+        f"{name}: {what}: the slope is {from_left} from the left and {from_right} from the right; "
+        f"torch's {own} {where}"
     )
+
+
+def hidden_kink(operators: Sequence[str], elements: int) -> str:
+    """A kink of a leaf of so many elements that no one of them shows when it is moved alone."""
+    if elements == 1:
+        return f"a kink{of(operators)}: another step gives another slope"
+    several = "both elements" if elements == 2 else "several elements"
+    return f"a kink{of(operators)}: the slopes differ where {several} of the leaf move at once"
+
+
+# ---- torch's forward and the reference's -------------------------------------------------------------------
+
+
+def forwards_differ(name: str, by_torch: float, by_reference: float, dtype: str, why: str | None) -> str:
+    """Outputs of this dtype that differ by more than rounding; ``why``, where that is known."""
+    one, other = _told_apart(by_torch, by_reference)
+    both = f"torch computes {one} for {name}, the reference engine {other}"
+    if why is None and dtype != "float64":
+        why = f"ill-conditioned in {dtype}"
+    return f"{both}: {why}" if why else both
+
+
+def wrapped_around(node: str, exact: float, dtype: str) -> str:
+    """A whole number that its dtype does not hold."""
+    return f"{node} is {exact:.6g}, more than {dtype} holds: it wrapped around"
+
+
+# ---- parts of sentences ------------------------------------------------------------------------------------
 
 
 def of(operators: Sequence[str]) -> str:
@@ -54,3 +156,13 @@ def of(operators: Sequence[str]) -> str:
 
 def not_finite(value: float) -> str:
     return "NaN" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
+
+
+def _told_apart(*numbers: float, room: float = 0.0) -> list[str]:
+    """Numbers with as many digits as show how far they are apart, where that is more than ``room``."""
+    digits = LEAST
+    scale = max(map(abs, numbers))
+    for a, b in itertools.combinations(numbers, 2):
+        if math.isfinite(scale) and abs(a - b) > room:
+            digits = max(digits, math.ceil(math.log10(scale / abs(a - b))) + SEEN)
+    return [f"{number + 0.0:.{min(digits, MOST)}g}" for number in numbers]

@@ -16,6 +16,7 @@ import torch  # noqa: TID253
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, judge
 from vjpcalc.check.noise import half_range, smallest
+from vjpcalc.check.pattern import pattern
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.verdict import ONE_NODE, numbers_of
 from vjpcalc.check.witness import replayed
@@ -40,6 +41,8 @@ class Judgement:
     status: str
     max_abs_error: float
     reason: str | None = None
+    causes: np.ndarray | None = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +142,16 @@ def _judgement(value: np.ndarray, numbers: Numbers, source: str, place: Callable
     reason = f"{place(k)}: torch hands on {numbers.gradient[k]:.12g}, {source} {verdict.expected[k]:.12g}"
     if cause == Cause.KINK:
         reason = ": the forward has a kink here"
-    return Judgement(value, cause.status, largest, reason)
+    if verdict.causes.size != value.size:
+        return Judgement(value, cause.status, largest, reason)
+    causes = verdict.causes.reshape(value.shape)
+    words = pattern(
+        numbers.gradient.reshape(value.shape),
+        verdict.expected.reshape(value.shape),
+        causes == Cause.WRONG,
+        verdict.tolerance.reshape(value.shape),
+    )
+    return Judgement(value, cause.status, largest, reason, causes, words)
 
 
 def alone(node: Applied) -> Trace:

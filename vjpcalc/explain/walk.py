@@ -46,7 +46,9 @@ class Handed:
     it; both are None where the node's forward was differentiated instead. ``value`` is what the rule gives,
     ``torch`` what torch's backward gives, both float64. ``summed`` are the dimensions of the rule's value
     that were summed over, to undo broadcasting; ``repeated`` says that it was repeated instead, as the
-    cotangent of a sum is. ``accumulates`` says that something arrived at the argument before.
+    cotangent of a sum is. ``accumulates`` says that something arrived at the argument before. ``causes`` is
+    the Cause of each element, shaped like the argument (None where it was not judged element by element), and
+    ``pattern`` says in words what the wrong ones have in common.
     """
 
     to: str
@@ -62,6 +64,8 @@ class Handed:
     status: str
     max_abs_error: float
     reason: str | None = None
+    causes: np.ndarray | None = None
+    pattern: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -77,6 +81,7 @@ class Handed:
             "status": self.status,
             "max_abs_error": encode_number(self.max_abs_error),
             "reason": self.reason,
+            "pattern": self.pattern,
         }
 
 
@@ -233,6 +238,8 @@ def _hand_on(
                 status=judgement.status,
                 max_abs_error=judgement.max_abs_error,
                 reason=judgement.reason and f"{name}.grad{judgement.reason}",
+                causes=getattr(judgement, "causes", None),
+                pattern=getattr(judgement, "pattern", None),
             )
             arrived.add(source.index)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 
 import torch  # noqa: TID253 (imported only once there is something to compute)
 
-from vjpcalc.diagnostics import Diagnostic, reason
+from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.job.faults import backward_fault
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import VJP, Forward
 from vjpcalc.job.seeds import match_seeds
-from vjpcalc.language.scope import fault_of
 from vjpcalc.language.trace import ancestors
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import dtype_of
@@ -69,17 +68,6 @@ def gradients_of(run: Forward) -> dict[str, torch.Tensor]:
     return {
         name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in run.leaves.items()
     }
-
-
-def backward_fault(job: Job, error: Exception) -> Exception:
-    """What to raise where ``backward()`` failed: it names the user's own function, if it was that."""
-    for frame, _ in traceback.walk_tb(error.__traceback__ if job.use else None):
-        module = str(frame.f_globals.get("__name__", ""))
-        if frame.f_code.co_name == "backward" and module.split(".")[0] not in ("torch", "vjpcalc"):
-            return fault_of(frame.f_code.co_qualname.rpartition("<locals>.")[2], error)
-    if not isinstance(error, RuntimeError | NotImplementedError | TypeError | ValueError) and not job.use:
-        return error
-    return Diagnostic("value", "backward() failed", hint=reason(error))
 
 
 def compute(job: Job) -> VJP:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import FORMAT_VERSION
+from vjpcalc.diagnostics import FORMAT_VERSION, count
 from vjpcalc.job.job import Job
 from vjpcalc.language.trace import Trace
 from vjpcalc.tensors.json import encode_number, to_record
@@ -79,7 +80,36 @@ class LeafCheck:
             "index": None if self.index is None else list(self.index),
             "differentiation": self.differentiation,
             "structure": self.structure,
+            "got": number(self.got),
+            "expected": number(self.expected),
+            "wrong": self.wrong,
+            "pattern": self.pattern,
+            "digits": self.digits,
         }
+
+    def sentences(self, name: str) -> list[str]:
+        """What there is to say of the leaf called ``name``: how many are wrong, the reason, the pattern."""
+        if self.reason is None:
+            return []
+        size, reason = self.jacobian_shape[1], self.reason
+        named = re.match(rf"{re.escape(name)}(\[|:| along )", reason) is not None
+        if not self.wrong or size == 1:
+            first = reason if named else f"{name}: {reason}"
+        elif not named:
+            first = f"{name}: {self.share}: {reason}"
+        else:
+            first = f"{name}: {self.share}, {'the worst ' if self.wrong > 1 else ''}{reason}"
+        return [first] + ([f"pattern: {self.pattern}"] if self.pattern else [])
+
+    @property
+    def share(self) -> str:
+        """How many of the leaf's elements are wrong: ``3 of 12 elements are wrong``."""
+        size = count(self.jacobian_shape[1], "element")
+        if self.causes is None:
+            return f"wrong along {count(self.wrong, 'random direction')}"
+        if self.wrong == self.jacobian_shape[1]:
+            return "both elements are wrong" if self.wrong == 2 else f"all {size} are wrong"
+        return f"{self.wrong:,} of {size} {'is' if self.wrong == 1 else 'are'} wrong"
 
 
 @dataclass(frozen=True)
@@ -91,9 +121,54 @@ class Check:
     engine: str
     leaves: Mapping[str, LeafCheck] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        """True only if it passed: an inconclusive check is none."""
+        return self.status == PASSED
+
+    def __str__(self) -> str:
+        """The verdict in words, and below it what there is to say of each leaf."""
+        lines = [f"check {self.status}: {self.how}"]
+        for name, leaf in self.leaves.items():
+            first, *more = leaf.sentences(name) or [""]
+            lines += [f"  {first}"] * bool(first) + [f"    {sentence}" for sentence in more]
+        return "\n".join(lines)
+
+    @property
+    def how(self) -> str:
+        """How the check was made, in words: what is the same for all leaves once, the sizes of J by leaf."""
+        leaves = self.leaves
+        sizes = ", ".join(
+            f"{name} {'×'.join(map(str, leaf.jacobian_shape))}" for name, leaf in leaves.items()
+        )
+        ways = dict.fromkeys(leaf.differentiation for leaf in leaves.values() if leaf.differentiation)
+        by = f" by {' / '.join(ways)}" if ways and self.method != "forward" else ""
+        words = {
+            "explicit": f"explicit J ({sizes})",
+            "probe": f"random directions in place of J ({sizes})",
+            "forward": f"torch's forward mode ({sizes}): not an independent witness",
+        }[self.method]
+        return f"{words}{by}, engine {self.engine}"
+
+    def require(self, *, strict: bool = True) -> Check:
+        """This check, if it passed; ``strict=False`` lets an inconclusive one pass, as the command line does.
+
+        Raises CheckFailed, an AssertionError whose message is the verdict in words.
+        """
+        if self.status == FAILED or (strict and self.status != PASSED):
+            raise CheckFailed(self)
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         leaves = {name: leaf.to_dict() for name, leaf in self.leaves.items()}
         return {"status": self.status, "method": self.method, "engine": self.engine, "leaves": leaves}
+
+
+class CheckFailed(AssertionError):  # noqa: N818 (it is an assertion that failed, no mistake of the caller's)
+    """A check that did not pass, where one was required: ``check`` is its verdict."""
+
+    def __init__(self, check: Check) -> None:
+        super().__init__(check)
+        self.check = check
 
 
 @dataclass(frozen=True, eq=False)

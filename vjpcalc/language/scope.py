@@ -303,6 +303,13 @@ class Scope(ABC):
         )
 
 
+# What an engine says where an argument has the wrong shape, or where an index or a dimension leaves it.
+ABOUT_SHAPES = re.compile(
+    r"\b(shape|size|dim|length|axis|axes|square|broadcast|subscript|\dD|out of (bounds|range))",
+    re.IGNORECASE,
+)
+
+
 def _engine_error(
     operator: Operator, arguments: Mapping[str, Any], error: BaseException, expression: tree.Apply | None
 ) -> Diagnostic:
@@ -312,13 +319,36 @@ def _engine_error(
     why = reason(error)
     if not shapes:
         return Diagnostic("value", f"{spoken(operator)} cannot be made of these arguments", hint=why)
-    if re.search(r"\bLong\b|\blong\b|IntTensor|integer", why):
+    if re.search(r"\bLong(Tensor)?\b|\blong\b|IntTensor|int64|integer", why):
         hint = f"indices and classes need a dtype of whole numbers, t:int64='[0, 2]' (torch: {why})"
         return Diagnostic("type", f"{spoken(operator)} takes whole numbers here", hint=hint)
+    if type(error).__name__.endswith("LinAlgError"):  # torch's, NumPy's, SciPy's: a singular matrix, say
+        return Diagnostic("value", f"{spoken(operator)} cannot be computed of these numbers", hint=why)
+    if not ABOUT_SHAPES.search(why):
+        return Diagnostic("value", f"{spoken(operator)} cannot be computed of these arguments", hint=why)
     what = ("the shape " if len(shapes) == 1 else "the shapes ") + " and ".join(shapes)
     return Diagnostic("shape", f"{spoken(operator)} does not fit {what}", hint=why)
 
 
 def fault_of(name: str, error: BaseException) -> Diagnostic:
-    """What went wrong in a function of the user's own."""
-    return Diagnostic("value", f"'{name}' raised {raised(error)}")
+    """What went wrong in a function of the user's own, and at which line of it."""
+    return Diagnostic("value", f"'{name}' raised {raised(error)}", hint=_line_of(error))
+
+
+def _line_of(error: BaseException) -> str | None:
+    """The last line of the user's own on the way to an error: ``at own.py, line 12: return g.nothing``."""
+    import linecache
+    import os.path
+    import sysconfig
+    import traceback
+
+    libraries = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"))
+    for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
+        path = frame.f_code.co_filename
+        module = str(frame.f_globals.get("__name__", "")).split(".")[0]
+        if module in ("vjpcalc", "torch", "numpy") or path.startswith(libraries):
+            continue
+        line = linecache.getline(path, number).strip()
+        nearer = os.path.relpath(path)
+        return f"at {path if nearer.startswith('..') else nearer}, line {number}: {line}"
+    return None

@@ -19,6 +19,7 @@ from vjpcalc.explain.walk import (
     require_node,
 )
 from vjpcalc.job.graph import kind_of, torch_nodes
+from vjpcalc.job.result import Cause
 from vjpcalc.language.code import code
 from vjpcalc.language.naming import is_called
 from vjpcalc.language.scope import parsed
@@ -159,8 +160,8 @@ class _Show:
     def text(self, node: Node) -> str:
         return _clip(self.explanation.graph.text(node), 60) if isinstance(node, Applied) else ""
 
-    def tensor(self, value: Any, room: int | None = None) -> str:
-        lines = numbers.tensor(value, self.precision, room).split("\n")
+    def tensor(self, value: Any, room: int | None = None, marks: numbers.Marks | None = None) -> str:
+        lines = numbers.tensor(value, self.precision, room, marks).split("\n")
         if len(lines) >= TALL:
             lines = [*lines[:3], " …", *lines[-1:]]
         return "\n".join(lines)
@@ -208,6 +209,8 @@ class _Show:
             blocks += self.handed(step, handed, indent)
             if handed.reason:
                 blocks.append(line(Text(handed.reason, ROLE[handed.status]), indent=indent))
+            if handed.pattern:
+                blocks.append(line(Text(f"pattern: {handed.pattern}", ROLE[handed.status]), indent=indent))
         return blocks
 
     def arrivals(self, step: Step) -> int:
@@ -226,26 +229,45 @@ class _Show:
         """``a.grad = out.grad @ b.mT = [[…]] @ [[…]] = [[…]]``, on one line where there is room for that."""
         target = Text(f"{handed.to}.grad", "name")
         sign = Text("+=" if handed.accumulates else "=")
-        shown = handed.torch if handed.status == "failed" or handed.rule is None else handed.value
-        value = self.tensor(shown, self.room(indent + columns(handed.to) + 12))
+        room = self.room(indent + columns(handed.to) + 12)
+        by_torch = numbers.coloured(self.tensor(handed.torch, room, _marks(handed, numbers.WRONG)))
+        value = self.tensor(handed.value, room, _marks(handed, numbers.RIGHT))
         if handed.rule is None or handed.symbols is None:
-            note = "no rule: torch's, against this node's forward, differentiated"
-            return [*beside([target, sign, value], indent), line(Text(note, "dim"), indent=indent)]
+            blocks = beside([target, sign, by_torch], indent)
+            if _is_wrong(handed):
+                right = [Text("should be", "dim"), numbers.coloured(value)]
+                blocks = self.fitting([target, sign, by_torch], right, indent)
+            return [*blocks, line(Text("checked by differencing its forward", "dim"), indent=indent)]
+        blocks = self.by_rule(step, handed, value, [target, sign], indent)
+        if not _is_wrong(handed):
+            return blocks
+        return [*blocks, *beside([target, Text("by torch", "dim"), "=", by_torch], indent)]
+
+    def fitting(self, left: list[Cell], right: list[Cell], indent: int) -> list[Block]:
+        """Two parts side by side where there is room for that, else one below the other."""
+        one, most = beside([*left, *right], indent), self.room(0)
+        if most is None or max(map(_width, one)) < most:
+            return one
+        return [*beside(left, indent), *beside(right, indent)]
+
+    def by_rule(self, step: Step, handed: Handed, value: str, target: list[Cell], indent: int) -> list[Block]:
+        """The rule in symbols, with the numbers put in, and what it gives."""
+        assert handed.symbols is not None
         note = _broadcasting(handed)
         symbols = _clip(handed.symbols, self.room(indent + columns(handed.to) + 8)) + note
         rows: list[list[Cell]] = [[symbols]]
         put_in = self.put_in(step, handed)
         if put_in is not None and put_in != value:
             rows.append([merged([put_in, note.replace(",", " ", 1)])])
-        rows.append([value])
-        whole: list[Cell] = [target, sign]
+        rows.append([numbers.coloured(value)])
+        whole: list[Cell] = [*target]
         for number, row in enumerate(rows):
             whole += (["="] if number else []) + row
         most = self.room(0)
         one = beside(whole, indent)
         if most is None or max(_width(block) for block in one) < most:
             return one
-        blocks = beside([target, sign, *rows[0]], indent)
+        blocks = beside([*target, *rows[0]], indent)
         for row in rows[1:]:
             below = beside(["=", *row], indent + columns(handed.to) + 6 + handed.accumulates)
             if row is rows[-1] or max(_width(block) for block in below) < most:
@@ -316,6 +338,17 @@ def _short(torch: Sequence[str]) -> str:
 
 def _clip(text: str, most: int | None) -> str:
     return text if most is None or columns(text) <= most else text[: most - 1] + "…"
+
+
+def _is_wrong(handed: Handed) -> bool:
+    """True if what torch hands on is wrong, and it is known number by number what it should be."""
+    return handed.status == "failed" and not np.array_equal(handed.torch, handed.value, equal_nan=True)
+
+
+def _marks(handed: Handed, sign: str) -> numbers.Marks | None:
+    if handed.status != "failed" or handed.causes is None or handed.torch.shape != handed.value.shape:
+        return None
+    return numbers.Marks(handed.causes == Cause.WRONG, sign)
 
 
 def _broadcasting(handed: Handed) -> str:

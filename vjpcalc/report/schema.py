@@ -168,8 +168,16 @@ DEFINITIONS: dict[str, Schema] = {
             "index": either(SHAPE, {"type": "null"}, description="The element that the reason is about."),
             "differentiation": {"type": ["string", "null"], "description": "complex step, …"},
             "structure": {"type": ["string", "null"]},
+            "got": either(ref("measure"), description="What backward gives at the index."),
+            "expected": either(ref("measure"), description="What Jᵀ·seed is there."),
+            "wrong": {"type": "integer", "minimum": 0, "description": "How many elements are wrong."},
+            "pattern": {"type": ["string", "null"], "description": "What the wrong ones have in common."},
+            "digits": {
+                "type": ["integer", "null"],
+                "description": "Decimal digits to which every element is right.",
+            },
         },
-        optional="index differentiation structure",
+        optional="index differentiation structure got expected wrong pattern digits",
     ),
     "trace": thing(
         "How 'vjpcalc explain' walks: forward in order, then backward.",
@@ -221,7 +229,9 @@ DEFINITIONS: dict[str, Schema] = {
             "status": STATUS,
             "max_abs_error": ref("measure"),
             "reason": {"type": ["string", "null"]},
+            "pattern": {"type": ["string", "null"], "description": "What the wrong numbers have in common."},
         },
+        optional="pattern",
     ),
     "findings": thing(
         "What was found of a Jacobian.",

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np  # noqa: TID253 (imported only once there is a result to show)
+
+from vjpcalc.diagnostics import count
+from vjpcalc.job.result import Cause
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, line, plain_text
-from vjpcalc.tensors.dtypes import dtype_of
+from vjpcalc.tensors.dtypes import DECIMALS, dtype_of
 
 if TYPE_CHECKING:
     from vjpcalc.job.result import VJP, Check, Forward, LeafCheck
@@ -63,72 +67,100 @@ def gradient_table(vjp: VJP, precision: int, width: int | None) -> Table:
     checks = {} if vjp.check is None else dict(vjp.check.leaves)
     witnesses = {name: leaf.jt_seed for name, leaf in checks.items() if leaf.jt_seed is not None}
     labels = {name: _label(name, gradient) for name, gradient in vjp.gradients.items()}
-    verdicts = {name: _cell(checks.get(name)) for name in vjp.gradients}
+    verdicts = {name: _cell(checks.get(name), dtype_of(own)) for name, own in vjp.gradients.items()}
     taken = _width(labels.values()) + _width(verdicts.values()) + 3 * BORDERS + 1
 
-    def shown(tensor: Any, room: int | None) -> Cell:
-        return Text("–", "dim") if tensor is None else numbers.tensor(tensor, precision, room)
+    def gradient(name: str, room: int | None) -> Cell:
+        marks = gradient_marks(checks.get(name))
+        return numbers.coloured(numbers.tensor(vjp.gradients[name], precision, room, marks))
 
+    def witness(name: str, room: int | None) -> Cell:
+        if name not in witnesses:
+            return Text(numbers.NONE, "dim")
+        marks = expected_marks(checks[name], precision)
+        return numbers.coloured(numbers.tensor(witnesses[name], precision, room, marks))
+
+    names = list(vjp.gradients)
     rows: list[tuple[Cell, ...]] = []
     if not witnesses:
         room = None if width is None else width - taken
-        for name, gradient in vjp.gradients.items():
-            rows.append((labels[name], shown(gradient, room), verdicts[name]))
+        rows += [(labels[name], gradient(name, room), verdicts[name]) for name in names]
         return Table(("leaf", "gradient", "verdict"), tuple(rows))
     room = None if width is None else (width - taken - BORDERS) // 2
-    tensors = (*vjp.gradients.values(), *witnesses.values())
-    if room is None or all(_width([shown(tensor, None)]) <= max(room, 8) for tensor in tensors):
-        for name, gradient in vjp.gradients.items():
-            pair = shown(gradient, room), shown(witnesses.get(name), room)
-            rows.append((labels[name], *pair, verdicts[name]))
+    whole = (cell for name in names for cell in (gradient(name, None), witness(name, None)))
+    if room is None or all(_width([cell]) <= max(room, 8) for cell in whole):
+        for name in names:
+            rows.append((labels[name], gradient(name, room), witness(name, room), verdicts[name]))
         return Table(("leaf", "gradient (backward)", "Jᵀ·v (check)", "verdict"), tuple(rows))
     wide = room * 2 - len("backward")
-    for name, gradient in vjp.gradients.items():
-        rows.append((labels[name], Text("backward", "dim"), shown(gradient, wide), verdicts[name]))
-        rows.append(("", Text("Jᵀ·v", "dim"), shown(witnesses.get(name), wide), ""))
+    for name in names:
+        rows.append((labels[name], Text("backward", "dim"), gradient(name, wide), verdicts[name]))
+        rows.append(("", Text("Jᵀ·v", "dim"), witness(name, wide), ""))
     return Table(("leaf", "", "gradient", "verdict"), tuple(rows), rules=2)
+
+
+def gradient_marks(leaf: LeafCheck | None) -> numbers.Marks:
+    """The wrong numbers of a gradient."""
+    if leaf is None or leaf.causes is None:
+        return numbers.Marks()
+    return numbers.Marks(leaf.causes == Cause.WRONG, numbers.WRONG, focus=_focus(leaf))
+
+
+def _focus(leaf: LeafCheck) -> tuple[int, ...] | None:
+    """The element that must be seen, since the check has something against it."""
+    return None if leaf.status == "passed" else leaf.index
+
+
+def expected_marks(leaf: LeafCheck, precision: int) -> numbers.Marks:
+    """What the wrong numbers should be; and which numbers of Jᵀ·v mean nothing, so that they are not shown.
+
+    At a kink the interval of the slopes from its two sides stands for the number. Where rounding leaves no
+    digit, where the witness cannot tell, and where it is not finite, there is nothing to show.
+    """
+    assert leaf.jt_seed is not None
+    hidden = ~np.isfinite(leaf.jt_seed)
+    if leaf.causes is None:
+        return numbers.Marks(hidden=hidden)
+    causes, left, right = leaf.causes, leaf.left, leaf.right
+    hidden |= (causes == Cause.KINK) | (causes == Cause.ILL_CONDITIONED)
+    if not leaf.digits:
+        hidden |= causes == Cause.UNSURE
+
+    def instead(k: int) -> str:
+        if left is None or right is None or causes.flat[k] != Cause.KINK:
+            return numbers.NONE
+        slopes = sorted(float(side.flat[k]) + 0.0 for side in (left, right))
+        ends = [numbers.number(slope, precision) for slope in slopes]
+        return numbers.NONE if "nan" in ends or ends[0] == ends[1] else f"[{', '.join(ends)}]"
+
+    return numbers.Marks(causes == Cause.WRONG, numbers.RIGHT, hidden, instead, _focus(leaf))
 
 
 def _width(cells: Iterable[Cell]) -> int:
     return max(len(text) for cell in cells for text in plain_text(cell).split("\n"))
 
 
-def _cell(leaf: LeafCheck | None) -> Cell:
+def _cell(leaf: LeafCheck | None, dtype: str) -> Cell:
     if leaf is None:
         return (Text("not checked", "dim"),)
     parts = [Text(f"{MARK[leaf.status]} {leaf.status}", ROLE[leaf.status])]
-    if leaf.digits is not None and leaf.status == "passed":
-        parts.append(Text(f"\n{digits(leaf)}", "dim"))
+    size = leaf.jacobian_shape[1]
+    if leaf.status == "passed" and leaf.digits:
+        parts.append(Text(f"\n{digits(leaf.digits, dtype)}", "dim"))
+    elif leaf.status == "failed" and leaf.wrong and leaf.causes is not None and size > 1:
+        parts.append(Text(f"\n{leaf.wrong:,} of {size:,}", "dim"))
     return tuple(parts)
 
 
-def digits(leaf: LeafCheck) -> str:
-    """``all digits``, ``13 digits``."""
-    if leaf.digits == 0:
-        return "0 to rounding"
-    return "all digits" if leaf.digits == 16 else f"{leaf.digits} digit" + "s" * (leaf.digits != 1)
+def digits(number: int, dtype: str) -> str:
+    """``13 digits``, ``1 digit``; ``all digits`` where the dtype has no more."""
+    return "all digits" if number >= DECIMALS[dtype] else count(number, "digit")
 
 
 def _verdict(check: Check) -> list[Block]:
     verdict = Text(f"{MARK[check.status]} {check.status}", ROLE[check.status])
-    blocks: list[Block] = [line(Text("check ", "dim"), verdict, Text("  " + _method(check), "dim"))]
+    blocks: list[Block] = [line(Text("check ", "dim"), verdict, Text("  " + check.how, "dim"))]
     for name, leaf in check.leaves.items():
-        if leaf.reason:
-            named = leaf.reason.startswith((f"{name}:", f"{name}[", f"{name} along"))
-            reason = leaf.reason if named else f"{name}: {leaf.reason}"
-            blocks.append(line(Text(reason, ROLE[leaf.status]), indent=6))
+        for position, sentence in enumerate(leaf.sentences(name)):
+            blocks.append(line(Text(sentence, ROLE[leaf.status]), indent=8 if position else 6))
     return blocks
-
-
-def _method(check: Check) -> str:
-    """How the check was made, in words: what is the same for all leaves once, the sizes of J by leaf."""
-    leaves = check.leaves
-    sizes = ", ".join(f"{name} {'×'.join(map(str, leaf.jacobian_shape))}" for name, leaf in leaves.items())
-    ways = dict.fromkeys(leaf.differentiation for leaf in leaves.values() if leaf.differentiation)
-    by = f" by {' / '.join(ways)}" if ways and check.method != "forward" else ""
-    words = {
-        "explicit": f"explicit J ({sizes})",
-        "probe": f"random directions in place of J ({sizes})",
-        "forward": f"torch's forward mode ({sizes}): not an independent witness",
-    }[check.method]
-    return f"{words}{by}, engine {check.engine}"

@@ -29,6 +29,9 @@ ROUNDS_TO_INFINITY = {
     "bfloat16": (2 - 2.0**-8) * 2.0**127,
 }
 
+# How many decimal digits a number of the dtype has: half a unit in its last place is 10 to the minus so many.
+DECIMALS = {"float64": 16, "float32": 7, "float16": 3, "bfloat16": 2}
+
 # NumPy dtypes that torch works with poorly, and what holds their numbers exactly.
 WIDER = {"uint16": "int64", "uint32": "int64", "uint64": "int64"}
 
