@@ -1,32 +1,53 @@
 """Numeric differentiation of the reference engine: the Jacobian of the outputs with respect to one leaf.
 
 No derivative rule is involved: the *forward* values are differentiated, by a complex step where every
-operator on the way has an exact complex kernel, else by central differences that are extrapolated to a step
-of zero (Ridders, Advances in Engineering Software 4, 1982). Each entry comes with an estimate of its own
-error.
+operator on the way has an exact complex kernel, else by differences at several steps (ladder.py says which of
+them are believed). Each entry comes with a bound of its own error.
 
-At a kink (an operator that says of itself that it is not differentiable at this very point) the derivative
-from each side is taken: where they differ there is no derivative, and the check says so instead of judging.
+In the usual case three large steps and one small one, for a second look, are all it takes: 8 evaluations.
+More steps are taken where these disagree, or leave too much open.
+
+At a kink the derivative from each side is taken: where they differ there is no derivative, and the check says
+so instead of judging.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
 from vjpcalc.check.germ import NoGerm, germ
+from vjpcalc.check.ladder import combinations, estimate, level_of, step, steps
 from vjpcalc.check.replay import EPS, BranchFlip, Replay
 from vjpcalc.language.trace import Decision
 from vjpcalc.stages import stage
 
-FIRST_STEP = 2.0**-5  # of the differences, relative to |x|
-LEVELS = 14  # halvings of it at the most: down to 4e-6
-ENOUGH = 1e-11  # relative error estimate at which the halving ends
-SIDED = 1e-6  # the same for the slopes of each side
 SAME = 1e-9  # relative: the slopes from both sides, each by a complex step
-TRUST = 1e-9  # the least relative error that differences are believed to have, whatever they estimate
+# Levels of the ladder. Steps are relative to the direction, that is to |x|.
+USUAL = (0, 1, 2)
+SECOND = 8  # 9e-7: finer than any structure of interest, coarser than float32's rounding
+FINER = 4  # levels beyond the second look, to 7e-9: only where a kink is suspected
+GAP = 6  # levels at the most between two looks, where x is large: sin(x) at 1e6
+UP = ((-1, -2, -3),)  # larger steps, to 0.5, where rounding hides the slope: 1e12 + x
+NEAREST = 1e-6  # of a second look in x itself, where x is large
+RESOLVED = 2.0**-42  # relative: x + h and x differ by a thousand units in the last place
+SMALL = 0.1  # |x| below which steps of the size of 1 are tried too: exp(x) at 1e-17
+
+ENOUGH = 1e-9  # relative error at which no more is asked for
+TRUST = 1e-10  # the least relative error that differences are believed to have, whatever they show
+CONFIRMED = 0.1  # of what the largest step changed: the error of three steps that a second look confirms
+ROUNDING = 2.0  # units of EPS·|f| by which a value of f is taken to be off
+SURPRISE = 8.0  # times that: beyond, the second look disagrees
+NOISE = 5.0  # times the measured rounding of f, which is a standard deviation: its bound
+HIDDEN = 0.5  # of the error: where rounding is as much of it, smaller steps are no better
+KINK = 1e-5  # of the slope: how far the two sides must be apart
+GROWS = 0.75  # of the change before: a side's slope that changes by more has no limit (log: 1, x**1.5: 0.55)
+FLAT = 2.0**-24  # relative: what a value that does not move may be rounded to (cos of a float32 at 1e-3)
+STAIRS = 0.25  # relative: how well large steps agree on a slope that the smallest know nothing of
 
 
 COMPLEX_STEP, DIFFERENCES = "complex step", "central differences"  # the methods of a Derivative
@@ -51,7 +72,7 @@ class Sided(Derivative):
     """The same with the one-sided derivatives ``left`` and ``right``; ``kink`` is true where they differ.
 
     ``reach`` is |f(x + h·u) - f(x)| / h at the largest step: the size of a slope that counts. ``flipped`` is
-    the Decision that kept the differences from one side.
+    the Decision that kept the differences from one side, however small the step.
     """
 
     kink: np.ndarray
@@ -67,7 +88,10 @@ class Sided(Derivative):
 
 
 def relative_scale(x: np.ndarray) -> np.ndarray:
-    """What a step is relative to, shaped like x: |x| as a power of two; at 0, that of its neighbours."""
+    """What a step is relative to, shaped like x: |x| as a power of two; at 0, that of its neighbours.
+
+    It is more than |x| below FLOOR, where the complex step would underflow.
+    """
     with np.errstate(all="ignore"):
         power = np.exp2(np.floor(np.log2(np.abs(x))))
     sized = np.isfinite(power) & (power > 0)
@@ -75,10 +99,14 @@ def relative_scale(x: np.ndarray) -> np.ndarray:
 
 
 def random_directions(x: np.ndarray, number: int) -> np.ndarray:
-    """Directions in which all elements move at once, each to its own scale: shape (number, *x.shape)."""
+    """Directions in which all elements move at once, each to its own scale: shape (number, *x.shape).
+
+    They have few binary digits, so that a step along them is exact.
+    """
     generator = np.random.default_rng(0)
     shape = (number, *x.shape)
-    return relative_scale(x) * generator.choice([-1.0, 1.0], shape) * generator.uniform(0.5, 1.0, shape)
+    signs, sizes = generator.choice([-1.0, 1.0], shape), generator.integers(32, 64, shape) / 64
+    return relative_scale(x) * signs * sizes
 
 
 def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> Derivative:
@@ -112,92 +140,311 @@ def _combine(exact: Derivative, sided: Sided) -> Sided:
     """The complex step's value where both sides agree with it, a kink where they do not."""
     with np.errstate(all="ignore"):
         apart = np.maximum(np.abs(sided.left - exact.value), np.abs(sided.right - exact.value))
-        near = apart <= 1e-5 * np.abs(exact.value) + 16 * sided.error + 1e-40
-        smooth = near & ~(sided.kink & (apart > 1e-5 * np.abs(exact.value)))
+        near = apart <= KINK * np.abs(exact.value) + 16 * sided.error + 1e-40
+        smooth = near & ~(sided.kink & (apart > KINK * np.abs(exact.value)))
     return replace(sided, value=exact.value, error=exact.error, method=exact.method, kink=~smooth)
+
+
+# ---- differences -------------------------------------------------------------------------------------------
 
 
 @stage("differences")
 def differences(replay: Replay, direction: np.ndarray) -> Sided:
-    """J·direction by extrapolated differences: central, and from each side.
+    """J·direction by differences: its error bounds what it is off by. With the slopes of both sides.
 
-    The central difference at step h errs by c₂h² + c₄h⁴ + …, the one-sided one by c₁h + c₂h² + …; both series
-    are eliminated term by term (Neville's scheme over h, h/2, h/4, …), and each entry keeps the value whose
-    neighbours in the scheme agree best, that difference being its error estimate; the rounding of f itself,
-    eps·|f|/h, is added.
+    Each output is judged by itself: it may have its own scale, its own rounding, its own kink. One that never
+    moves has the slope 0; the error says how small a slope would not have been seen.
     """
-    x = np.asarray(replay.leaf.value, dtype=np.float64)
-    center = replay.primal
-    flips: list[Decision | None] = []
-
-    def sample(t: float) -> np.ndarray:
-        try:
-            return replay(x + t * direction)
-        except BranchFlip as flip:
-            flips.append(flip.decision)
-            return np.full_like(center, np.nan)
-
+    look = _Look(replay, direction)
+    look.take((*USUAL, *look.seconds))
     with np.errstate(all="ignore"):
-        central, left, right = _Neville(4.0, center), _Neville(2.0, center), _Neville(2.0, center)
-        h, change = FIRST_STEP, np.zeros_like(center)
-        for _ in range(LEVELS):
-            above, below = sample(h), sample(-h)
-            change = np.fmax(change, np.fmax(np.abs(above - center), np.abs(below - center)))
-            noise = 4 * replay.rounding / h
-            central.add((above - below) / (2 * h), noise)
-            right.add((above - center) / h, noise)
-            left.add((center - below) / h, noise)
-            reach = change / FIRST_STEP
-            if central.settled(ENOUGH, 0.0) and all(
-                side.settled(SIDED, reach) and side.close_to(central) for side in (left, right)
-            ):
-                break
-            h /= 2
-        spread = np.abs(right.best - left.best)
-        doubt = right.error + left.error
-        sloped = np.maximum(np.maximum(np.abs(right.best), np.abs(left.best)), reach)
-        kink = spread > 1e-5 * sloped + 16 * doubt
-        # a side without a limit, as at a jump: its estimates grow with every halving
-        limit = 0.1 * reach + 1e4 * replay.rounding
-        slopes = [np.where(side.error > limit, np.inf, side.best) for side in (left, right)]
-        kink |= ~(np.isfinite(slopes[0]) & np.isfinite(slopes[1])) & np.isfinite(center)
-    return Sided(
-        central.best,
-        np.maximum(central.error, TRUST * np.abs(central.best)),
-        DIFFERENCES,
-        kink,
-        slopes[0],
-        slopes[1],
-        reach,
-        flips[-1] if flips else None,
+        usual = _usual(look)
+        value, error, reach = usual.value, usual.error, usual.reach
+        still, finite = look.still(), np.isfinite(look.center)
+        moves = look.may_move(still) if still.any() else still
+        hard = np.flatnonzero(finite & ~usual.settled & (~still | (moves & (look.size < SMALL))))
+        left, right, kink = value.copy(), value.copy(), np.zeros(value.shape, bool)
+        if hard.size:
+            slopes = _search(look, hard, usual)
+            value[hard], error[hard], kink[hard] = slopes.value, slopes.error, slopes.kink
+            left[hard] = np.where(slopes.kink, slopes.left, slopes.value)
+            right[hard] = np.where(slopes.kink, slopes.right, slopes.value)
+            still &= look.still()
+        value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
+        unseen = FLAT * np.fmax(1.0, np.abs(look.center)) / step(look.levels[0])
+        error[still] = np.where(moves & finite, unseen, 0.0)[still]
+        error = np.maximum(error, TRUST * np.abs(value))
+    return Sided(value, error, DIFFERENCES, kink, left, right, reach, look.flipped())
+
+
+class _Look:
+    """The values of a replay at x ± h·direction, for each level that was looked at."""
+
+    def __init__(self, replay: Replay, direction: np.ndarray) -> None:
+        self.replay, self.direction = replay, direction
+        self.x = np.asarray(replay.leaf.value, dtype=np.float64)
+        self.center = replay.primal
+        self.above: dict[int, np.ndarray] = {}
+        self.below: dict[int, np.ndarray] = {}
+        self._flips: dict[int, Decision | None] = {}
+        self.size = float(np.max(np.abs(direction), initial=0.0))  # how far the direction goes in x
+        self.seconds = _seconds(self.size)
+
+    def take(self, levels: Iterable[int]) -> None:
+        """Look at these levels as well."""
+        for level in levels:
+            if level not in self.above:
+                self.above[level] = self._at(level, step(level))
+                self.below[level] = self._at(level, -step(level))
+
+    def _at(self, level: int, t: float) -> np.ndarray:
+        try:
+            with np.errstate(all="ignore"):
+                return self.replay(self.x + t * self.direction)
+        except BranchFlip as flip:
+            self._flips[level] = flip.decision
+            return np.full_like(self.center, np.nan)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """From the largest step to the smallest."""
+        return tuple(sorted(self.above))
+
+    def sides(
+        self, levels: Iterable[int], where: np.ndarray | slice = slice(None)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The values above and below of some outputs, shape (levels, outputs) each."""
+        kept = list(levels)
+        above, below = (np.array([side[level][where] for level in kept]) for side in (self.above, self.below))
+        return above, below
+
+    def flipped(self) -> Decision | None:
+        """The condition that came out otherwise at the smallest step."""
+        return self._flips.get(self.levels[-1])
+
+    def still(self) -> np.ndarray:
+        """Which outputs never moved, (m,)."""
+        same = np.ones(self.center.shape, bool)
+        for values in (*self.above.values(), *self.below.values()):
+            same &= values == self.center
+        return same
+
+    def may_move(self, still: np.ndarray) -> np.ndarray:
+        """Which of the outputs that are ``still`` depend on what the direction moves, all the same.
+
+        Arithmetic hands on a NaN: an output that has its value also where these elements are NaN has nothing
+        to do with them. Any other may have moved by less than its rounding shows.
+        """
+        try:
+            spoilt = self.replay(np.where(self.direction != 0, np.nan, self.x))
+        except Exception:  # a branch flips, or a function of the user's own refuses a NaN
+            return still
+        return still & ~(spoilt == self.center)
+
+    def noise(self, where: np.ndarray, measured: bool) -> np.ndarray:
+        """What the values of some outputs may be off by beyond the rounding of float64, (outputs,).
+
+        Where a second look sees nothing move, larger steps decide: a result that was rounded to float32 on
+        the way stands still like one that is constant there. They scatter, then; if they do not, it is not.
+        But an output that moves on one side only is constant on the other.
+        """
+        noise = NOISE * self.replay.rounding[where] if measured else np.zeros(where.shape)
+        center = self.center[where]
+        size = np.fmax(1.0, np.abs(center))
+        far, near = (
+            np.array([np.abs(side - center) for side in self.sides([level], where)])
+            for level in (USUAL[0], self.seconds[0])
+        )
+        flat = (near == 0).all((0, 1)) & ~((far.min((0, 1)) == 0) & (far.max((0, 1)) > 16 * FLAT * size))
+        if not flat.any():
+            return noise
+        scatter = np.full(noise.shape, np.inf)
+        for levels in zip(self.levels, self.levels[1:], self.levels[2:], strict=False):
+            if levels[2] - levels[0] == 2:
+                above, below = self.sides(levels, where)
+                inner, outer = _ends(levels, (above - below) / (2 * steps(levels)))
+                moved = ((above != center) | (below != center)).all(0) & np.isfinite(outer)
+                scatter = np.where(moved, 2 * NOISE * np.abs(outer - inner) * step(levels[2]), scatter)
+        return np.fmax(noise, np.where(flat, np.clip(scatter, ROUNDING * EPS * size, FLAT * size), 0.0))
+
+
+def _seconds(size: float) -> list[int]:
+    """The levels of the second look: one relative to x, and where x is large others, down to NEAREST."""
+    if size * step(SECOND) <= 8 * NEAREST:
+        return [SECOND]
+    last = SECOND + level_of(max(NEAREST / size, RESOLVED) / step(SECOND))
+    between = math.ceil((last - SECOND) / GAP)
+    return [SECOND + round((last - SECOND) * k / between) for k in range(between + 1)]
+
+
+def _ends(levels: tuple[int, ...], quotients: np.ndarray) -> np.ndarray:
+    """What a few levels say without the largest step, and without the smallest: shape (2, m)."""
+    runs = combinations(levels, 2)
+    return runs.weights[[runs.inner[runs.whole], runs.outer[runs.whole]]] @ quotients
+
+
+class _Usual(NamedTuple):
+    """The slope that three large steps show, (m,), and what a second look makes of it.
+
+    It is ``surprised`` where it sees another slope, and ``bent`` where its two sides see different ones.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    reach: np.ndarray
+    settled: np.ndarray
+    surprised: np.ndarray
+    bent: np.ndarray
+
+
+def _usual(look: _Look) -> _Usual:
+    above, below = look.sides(USUAL)
+    h, runs, center = steps(USUAL), combinations(USUAL, 2), look.center
+    size = np.abs(center)
+    quotients = (above - below) / (2 * h)
+    weights = runs.weights[runs.whole]
+    value = weights @ quotients
+    inner, outer = _ends(USUAL, quotients)
+    rounding = ROUNDING * EPS * np.maximum(np.maximum(np.abs(above), np.abs(below)), size)
+    error = CONFIRMED * np.abs(outer - inner) + np.abs(weights) @ (rounding / h)
+    reach = np.fmax(np.abs(above[0] - center), np.abs(below[0] - center)) / h[0]
+    slope = np.fmax(np.abs(value), reach)
+    bend = (above[-1] + below[-1] - 2 * center) / h[-1] ** 2
+    surprised, bent = np.zeros(value.shape, bool), np.zeros(value.shape, bool)
+    for level in look.seconds:
+        up, down, t = look.above[level], look.below[level], step(level)
+        own = SURPRISE * ROUNDING * EPS * np.maximum(np.maximum(np.abs(up), np.abs(down)), size)
+        surprised |= ~(np.abs((up - down) / (2 * t) - value) <= error + own / t + ENOUGH * slope)
+        bent |= ~(np.abs(up + down - 2 * center - bend * t**2) <= own + 0.1 * KINK * slope * t)
+    settled = (error <= ENOUGH * slope) & ~surprised & ~bent
+    return _Usual(value, error, reach, settled, surprised, bent)
+
+
+class _Slopes(NamedTuple):
+    """What all levels together say of some outputs; ``left`` and ``right`` are infinite without a limit."""
+
+    value: np.ndarray
+    error: np.ndarray
+    rounding: np.ndarray
+    blocked: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    kink: np.ndarray
+
+
+def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
+    """The slopes of the outputs that three large steps and a second look do not settle.
+
+    First ever smaller steps, down to the second look, then larger ones where rounding hides the slope, then
+    the smallest for a kink.
+    """
+    reach, bent = usual.reach[where], usual.bent[where]
+    measured = bool((usual.surprised | usual.bent)[where].any())
+
+    def judged() -> _Slopes:
+        """What there is to say by now; a contradiction has the rounding measured."""
+        nonlocal measured
+        slopes = _slopes(look, where, reach, look.noise(where, measured))
+        if measured or not slopes.blocked.any():
+            return slopes
+        measured = True
+        return _slopes(look, where, reach, look.noise(where, measured))
+
+    slopes = judged()
+    second = look.sides(look.seconds, where)
+    bend = np.abs(second[0] + second[1] - 2 * look.center[where])
+    bent &= (bend > 4 * look.noise(where, measured)).any(0)
+
+    def unsettled(*, hidden: bool) -> np.ndarray:
+        """Where the error is too large still, by rounding or by anything else."""
+        large = ~(slopes.error <= ENOUGH * np.fmax(np.abs(slopes.value), reach))
+        by_rounding = slopes.rounding >= HIDDEN * slopes.error
+        return large & by_rounding & ~slopes.blocked if hidden else large & ~by_rounding
+
+    below = [level for level in range(USUAL[-1] + 1, look.seconds[-1]) if level not in look.above]
+    while below and (bent.any() or unsettled(hidden=False).any()):
+        look.take(below[:2])
+        below = below[2:]
+        slopes = judged()
+    for levels in (*_ones(look.size), *UP):
+        if unsettled(hidden=True).any():
+            look.take(levels)
+            slopes = judged()
+    if (bent & slopes.kink).any() or unsettled(hidden=False).any():
+        look.take(range(look.seconds[-1] + 1, look.seconds[-1] + 1 + FINER))
+        slopes = judged()
+    error = np.fmax(slopes.error, _stairs(look, where, slopes))
+    return slopes._replace(error=error, kink=slopes.kink & bent)
+
+
+def _ones(size: float) -> list[tuple[int, ...]]:
+    """The levels at which a direction that goes as far as ``size`` takes steps of FIRST and more."""
+    if not 0 < size < SMALL:
+        return []
+    top = level_of(1 / size)
+    return [(top, top + 1, top + 2), (top - 1, top - 2, top - 3)]
+
+
+def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray) -> _Slopes:
+    levels, center = look.levels, look.center[where]
+    above, below = look.sides(levels, where)
+    h = steps(levels)
+    size = np.maximum(np.maximum(np.abs(above), np.abs(below)), np.abs(center))
+    rounding = np.maximum(ROUNDING * EPS * size, noise) / h
+    central = estimate(levels, 2, (above - below) / (2 * h), rounding)
+    right = estimate(levels, 1, (above - center) / h, 2 * rounding)
+    left = estimate(levels, 1, (center - below) / h, 2 * rounding)
+    # where the sides have the same slope, but not the same curvature, their mean is the better estimate; a
+    # change of curvature nearer than the smallest step remains unseen
+    mean = (left.value + right.value) / 2
+    unseen = 2 * np.abs((above[-1] - below[-1]) / (2 * h[-1]) - mean)
+    error = (left.error + right.error) / 2 + unseen
+    better = error < central.error
+    sides = [
+        _limit(side.value, quotients, 2 * rounding)
+        for side, quotients in ((left, (center - below) / h), (right, (above - center) / h))
+    ]
+    slope = np.fmax(np.fmax(np.abs(left.value), np.abs(right.value)), reach)
+    apart = np.abs(sides[1] - sides[0])
+    return _Slopes(
+        np.where(better, mean, central.value),
+        np.where(better, error, central.error),
+        np.where(better, (left.rounding + right.rounding) / 2, central.rounding),
+        np.where(better, left.blocked | right.blocked, central.blocked),
+        sides[0],
+        sides[1],
+        ~(apart <= KINK * slope + 1.5 * (left.error + right.error)),
     )
 
 
-class _Neville:
-    """Neville's scheme for estimates at steps h, h/2, h/4, …; each element keeps its best value."""
+def _limit(value: np.ndarray, quotients: np.ndarray, rounding: np.ndarray) -> np.ndarray:
+    """A side's slope: infinite where its quotients grow without end, or where there is no value on this side.
 
-    def __init__(self, factor: float, like: np.ndarray) -> None:
-        self.factor = factor
-        self.row: list[np.ndarray] = []
-        self.best = np.full_like(like, np.nan)
-        self.error = np.full_like(like, np.inf)
+    Toward a slope their changes become smaller, by RATIO as a rule.
+    """
+    old, before, last = quotients[-3:]
+    change, changed = np.abs(last) - np.abs(before), np.abs(before) - np.abs(old)
+    grows = (change > GROWS * np.abs(changed) + 4 * rounding[-3:].sum(0)) & (changed > 0)
+    endless = grows | ~np.isfinite(last)
+    return np.where(endless, np.copysign(np.inf, last), np.where(np.isnan(value), last, value))
 
-    def add(self, estimate: np.ndarray, noise: np.ndarray) -> None:
-        row = [estimate]
-        power = self.factor
-        for before in self.row:
-            refined = row[-1] + (row[-1] - before) / (power - 1)
-            error = np.maximum(np.abs(refined - row[-1]), np.abs(refined - before)) + noise
-            better = error < self.error
-            self.best = np.where(better, refined, self.best)
-            self.error = np.where(better, error, self.error)
-            row.append(refined)
-            power *= self.factor
-        self.row = row
 
-    def settled(self, relative: float, size: np.ndarray | float) -> bool:
-        """True if every element's error is small beside its best value, or beside ``size``."""
-        return bool(np.all(self.error <= relative * np.maximum(np.abs(self.best), size)))
+def _stairs(look: _Look, where: np.ndarray, slopes: _Slopes) -> np.ndarray:
+    """How far off a slope may be that is 0 by the smallest steps alone, shape (outputs,); 0 elsewhere.
 
-    def close_to(self, other: _Neville) -> bool:
-        return bool(np.all(np.abs(self.best - other.best) <= 1e-6 * np.abs(other.best)))
+    Large steps that agree on a slope, up and down, make it the tread of a staircase: of a quantiser, whose
+    slope is 0, or of a result that was rounded to float16 on the way, whose slope is that of the stairs.
+    """
+    center = look.center[where]
+    above, below = look.sides((look.seconds[0], *USUAL[:1]), where)
+    flat = (above[0] == center) & (below[0] == center) & (above[1] != center) & (below[1] != center)
+    none = np.zeros(where.shape)
+    if not flat.any():
+        return none
+    levels = UP[0][:2]
+    look.take(levels)
+    above, below = look.sides((*levels, USUAL[0]), where)
+    slope = (above - below) / (2 * steps((*levels, USUAL[0])))
+    steady = np.abs(slope - slope[0]).max(0) <= STAIRS * np.abs(slope[0])
+    apart = np.abs(slope[0] - slopes.value)
+    return np.where(flat & steady & (apart > STAIRS * np.abs(slope[0])), 1.5 * apart, none)

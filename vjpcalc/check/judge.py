@@ -155,7 +155,9 @@ def agree(numbers: Numbers) -> Verdict:
     for k in unknown[: EXAMINED if numbers.slopes else 0]:
         slopes = look(numbers, verdict, k)
         if np.isfinite(slopes.value) and not slopes.bent:
-            verdict.expected[k], verdict.doubt[k] = slopes.value, slopes.doubt
+            # the complex step of x³ at 0 is -ε²: a gradient of 0 is confirmed by a slope that may be 0
+            none = tiny[k] and numbers.gradient[k] == 0 and abs(slopes.value) <= slopes.doubt
+            verdict.expected[k], verdict.doubt[k] = 0.0 if none else slopes.value, slopes.doubt
             verdict.tolerance[k] = usual[k] + slopes.doubt + numbers.depth * numbers.smallest
     return verdict
 

@@ -7,7 +7,6 @@ computed anew in steps (``fuse.py``).
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
@@ -21,6 +20,15 @@ from vjpcalc.operators.row import numel
 EPS = float(np.finfo(np.float64).eps)
 # The complex step, relative to |x|. A power of 2 is exact, and even this one's square root vanishes beside 1.
 STEP = 2.0**-300
+# Rounding is measured at these places within spreads relative to |x|: the first far below any structure and
+# below float32's rounding, the last as far apart as most functions still are a cubic.
+SPREADS = (3e-11, 7e-8, 1e-5, 4e-4)
+PLACES = np.array([0.31, 0.403, 0.47, 0.587, 0.693, 0.741, 0.879, 1.0])
+CUBIC = np.linalg.qr(np.vander(PLACES, 4))[0]
+SINGLE = 2.0**-20  # of |f| and of its slope: float32's rounding, a few times over
+TOO_NOISY = 2.0**-7  # of |f|: what scatters more is no rounding of any dtype (sin at 1e12) …
+CANCELLED = 2.0**-44  # … unless it is as little of |x|: sin(x)**2 + cos(x)**2 - 1
+LARGE = 1e4  # numbers that may well have structure of width 1 that scatters like float32: x + sin(x) at 1e8
 
 
 class BranchFlip(Exception):  # noqa: N818 (an event, not an error)
@@ -180,29 +188,50 @@ class Replay:
     def rounding(self) -> np.ndarray:
         """The rounding error of the outputs, shape (m,): eps·|f|, or what is measured where that is more.
 
-        Measured at points so close together that only rounding tells them apart, by the sixth differences
-        (the noise level of Moré and Wild, SIAM Journal on Scientific Computing 33, 2011): a program may
-        cancel, and a user's own function may work in float32.
+        A program may cancel, and a user's own function may work in float32. It is measured where points are
+        so close together that only rounding tells them apart (the noise level of Moré and Wild, SIAM Journal
+        on Scientific Computing 33, 2011). Rounding does not care how far apart the points are; structure
+        does. So where an output stands still or is smooth among the closest points, what it shows elsewhere
+        is rounding only if that is no more than float32's, and the same for points farther apart.
         """
-        usual = EPS * np.abs(self.primal)
-        if self.kinks:
-            return usual  # a kink or a jump would look like noise
-        far, near = self._jitter(2.0**-12), self._jitter(2.0**-20)
-        # rounding does not care how far apart the points are; a kink's bend does
-        return np.where(np.isfinite(far) & (far <= 16 * near), np.fmax(usual, far), usual)
+        x, size = np.abs(self.leaf.value), np.abs(self.primal)
+        largest = float(np.max(x, initial=1.0))
+        found, closer, shown = np.zeros(size.shape), np.zeros(size.shape), np.zeros(size.shape, bool)
+        for spread in SPREADS:
+            scatter, slope, moved = self._scatter(spread)
+            single = scatter <= SINGLE * (size + slope)
+            if spread == SPREADS[0]:
+                taken = scatter <= TOO_NOISY * size + CANCELLED * largest
+            else:
+                again = (closer > 0) & (scatter <= 16 * closer) & (largest <= LARGE)
+                taken = single & (~shown | again)
+            found = np.where(moved & taken, np.fmax(found, scatter), found)
+            shown, closer = shown | moved, scatter
+        return np.fmax(EPS * size, found)
 
-    def _jitter(self, spacing: float) -> np.ndarray:
-        """The noise of the outputs at points a relative ``spacing`` apart, (m,); NaN across a branch."""
-        order = 6
+    def _scatter(self, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For points within a relative ``spread``: each output's noise, its slope, and whether it moved.
+
+        The noise is what a cubic through the points leaves over. They lie on one side of x, a little away: a
+        kink or a jump at x would look like noise. They are uneven, as the steps of a staircase are not; and
+        each element moves by another share of itself, for a function may not see that all do by the same.
+        """
         x = np.asarray(self.leaf.value, dtype=np.float64)
-        step = spacing * np.where(x == 0, 1.0, x)
+        shares = (32 + np.arange(x.size).reshape(x.shape) * 13 % 31) / 64
+        step = spread * np.where(x == 0, 1.0, x) * shares
         try:
-            values = np.stack([self(x + k * step) for k in range(-order, order + 1)])
+            values = np.stack([self(x + place * step) for place in PLACES])
         except BranchFlip:
-            return np.full_like(self.primal, np.nan)
+            none = np.zeros_like(self.primal)
+            return none, none, none.astype(bool)
         with np.errstate(all="ignore"):
-            sixth = np.diff(values, order, axis=0)
-            return np.sqrt(np.mean(sixth**2, axis=0) / math.comb(2 * order, order))
+            slope = np.ptp(values, axis=0) / (spread * float(np.ptp(PLACES)))
+            left = values - values[0]
+            left = left - CUBIC @ (CUBIC.T @ left)
+            noise = np.sqrt(np.sum(left**2, axis=0) / (len(PLACES) - 4))
+            changes = np.count_nonzero(np.diff(values, axis=0), axis=0)
+        moved = (2 * changes >= len(PLACES) - 1) & np.isfinite(noise)
+        return np.where(moved, noise, 0.0), slope, moved
 
     @functools.cached_property
     def _single_steps(self) -> list[Step]:
