@@ -15,22 +15,17 @@ import torch  # noqa: TID253
 
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.kinks import kinked
+from vjpcalc.check.nodes import ROUNDINGS
 from vjpcalc.check.noise import SPREAD_FACTOR, smallest, spread
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.witness import replayed
-from vjpcalc.diagnostics import Diagnostic, Source, element_name
+from vjpcalc.diagnostics import Diagnostic, element_name
 from vjpcalc.engines.noise import Noise
-from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.explain.rules import has_rule, run_rule
 from vjpcalc.explain.simplify import simplified
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED
-from vjpcalc.language.interpret import Interpreter
-from vjpcalc.language.trace import Applied, Node, Trace, with_arrays, with_values
-from vjpcalc.limits import Limits
+from vjpcalc.language.trace import Trace, with_arrays
 from vjpcalc.operators.row import Operator
-from vjpcalc.tensors.dtypes import as_float64
-
-ROUNDINGS = 16  # units in the last place by which one node's two backwards may differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,28 +145,3 @@ def _verdict(
     status = FAILED if np.isfinite(expected.flat[worst]) else INCONCLUSIVE
     reason = f"{place(worst)}: torch hands on {handed.flat[worst]:.12g}, {source} {expected.flat[worst]:.12g}"
     return status, largest, reason
-
-
-def alone(node: Applied) -> Trace:
-    """This node alone on the reference engine; its tensors are the inputs ``argument 0`` and so on."""
-    source = Source("", "one node")
-    trace = Trace(source)
-    operator = node.operator
-    walk = Interpreter(ReferenceEngine(), trace, source, Limits(), {operator.name: operator})
-
-    def lift(argument: Node) -> Node:
-        name = f"argument {len(trace.inputs)}"
-        trace.inputs[name] = walk.input(as_float64(argument.value), name=name)
-        return trace.inputs[name]
-
-    arguments: Mapping[str, Any] = {
-        p.name: with_values(node.arguments[p.name], lift) for p in operator.parameters
-    }
-    if operator.kinks:
-        walk.note_kinks(operator, arguments, None)
-    if operator.ref:
-        trace.outputs["y"] = walk.expand(operator, arguments, None)
-    else:
-        made = walk.compute(operator, arguments, None)
-        trace.outputs["y"] = walk.applied(operator, arguments, made, None)
-    return trace
