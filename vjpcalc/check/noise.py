@@ -19,7 +19,7 @@ from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.autograd import backward, forward
 from vjpcalc.job.result import VJP
-from vjpcalc.language.trace import Trace
+from vjpcalc.language.trace import Applied, Node, Trace
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
@@ -27,6 +27,8 @@ QUICK = 1  # pairs of runs that every check makes: they see what cancels
 USUAL = 3  # pairs of runs once a number is in doubt …
 THOROUGH = 12  # … and before it is called wrong: three pairs can miss two effects that cancel by chance
 COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)
+LINEAR = frozenset({"add", "sub", "rsub", "neg", "sum", "mean"})
+CANCELS = 1e3  # times: what so much smaller than its terms has lost digits that a reader wants to know of
 LOUD = 64.0  # ulps of noise that show whether a result answers in proportion, as rounding does
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
@@ -58,6 +60,30 @@ def depth_and_accuracy(trace: Trace, leaf: str) -> tuple[float, float]:
             worst = max(worst, node.operator.accuracy)
             depth += {"movement": 0.0, "composed": COMPOSED}.get(node.operator.kind, 1.0)
     return depth, worst
+
+
+def cancelling(trace: Trace, leaf: str) -> Applied | None:
+    """The sum or difference on a leaf's way in which most is lost: CANCELS times more goes in than comes out.
+
+    It counts where its value has a part in a derivative: not in the last sum of a program.
+    """
+    matter: set[Node] = set()
+    for node in reversed(trace.applied):
+        if node in matter or not (node.operator.name in LINEAR or node.operator.kind == "movement"):
+            matter.update(node.inputs)
+    reached = {trace.inputs[leaf]}
+    worst, most = None, CANCELS
+    for node in trace.applied:
+        if not any(source in reached for source in node.inputs):
+            continue
+        reached.add(node)
+        if node in matter and node.operator.name in LINEAR and node.value.is_floating_point():
+            sizes = [source.value.abs() for source in (node, *node.inputs) if source.value.numel()]
+            if len(sizes) > 1 and node.value.numel():
+                least, largest = float(sizes[0].min()), max(float(size.max()) for size in sizes[1:])
+                if least * most < largest:
+                    worst, most = node, largest / least if least else float("inf")
+    return worst
 
 
 class GradientNoise:

@@ -11,35 +11,35 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
-import torch  # noqa: TID253
 
 from vjpcalc.check import words
+from vjpcalc.check.compared import numbers_of
 from vjpcalc.check.derivative import COMPLEX_STEP
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import NOISE_FACTOR, UNDERFLOW, Numbers, Verdict, digits, judge
+from vjpcalc.check.nodes import node_faults, with_faults
 from vjpcalc.check.noise import (
     LOUD,
     QUICK,
     THOROUGH,
     GradientNoise,
+    cancelling,
     depth_and_accuracy,
     reference_noise,
-    smallest,
 )
 from vjpcalc.check.nonfinite import backward_origin, forward_origin, output_not_finite
 from vjpcalc.check.pattern import dimensions, pattern, suspects
 from vjpcalc.check.reference import differs, reference_trace
 from vjpcalc.check.replay import EPS
-from vjpcalc.check.slopes import kinked, slopes
 from vjpcalc.check.witness import Witness, witness
 from vjpcalc.engines.noise import ON_MATRICES
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Cause, Check, LeafCheck
+from vjpcalc.language.naming import text_of
 from vjpcalc.language.trace import Applied
 from vjpcalc.limits import DEFAULT_LIMIT, require_method
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
-ONE_NODE = 16.0  # roundings by which two backwards of one node may differ (the rows' rules beside torch)
 JUMP = 8.0  # LOUD noise that moves a gradient less than this many times what one ulp does: it jumped
 
 
@@ -76,6 +76,8 @@ def check(
         compared = witness(vjp.forward, trace, name, method, limit, tell)
         methods.append(compared.method)
         leaves[name] = judge_leaf(vjp, compared, noise)
+    if trace is not None:
+        leaves = with_faults(leaves, node_faults(vjp, limit=limit))
     statuses = {leaf.status for leaf in leaves.values()}
     status = next((status for status in (FAILED, INCONCLUSIVE) if status in statuses), PASSED)
     if methods:
@@ -100,35 +102,6 @@ def judge_leaf(vjp: VJP, witness: Witness, noise: GradientNoise) -> LeafCheck:
     )
     verdict = judge(numbers)
     return leaf_check(vjp, witness, numbers, verdict)
-
-
-def numbers_of(witness: Witness, gradient: np.ndarray, v: np.ndarray, dtype: torch.dtype) -> Numbers:
-    """A gradient (n,) beside what a witness says for the cotangent v (m,), as they are compared."""
-    jacobian = witness.jacobian
-    info = torch.finfo(dtype)
-    with np.errstate(all="ignore"):
-        own = witness.projected(gradient)
-        size = np.fmax(_transposed(witness, np.abs(v), np.abs(jacobian.entries)), np.abs(own))
-        return Numbers(
-            gradient=own,
-            expected=_transposed(witness, v, jacobian.entries),
-            size=np.fmax(size, witness.projected_size(np.abs(gradient))),
-            doubt=_transposed(witness, np.abs(v), jacobian.errors),
-            bent=kinked(jacobian, v),
-            left=None if jacobian.left is None else _transposed(witness, v, jacobian.left),
-            right=None if jacobian.right is None else _transposed(witness, v, jacobian.right),
-            eps=info.eps,
-            depth=ONE_NODE,
-            smallest=smallest(dtype),
-            largest=info.max,
-            noise=lambda doubtful, pairs: np.zeros(own.shape),
-            slopes=None if witness.replay is None else functools.partial(slopes, witness, v),
-        )
-
-
-def _transposed(witness: Witness, v: np.ndarray, entries: np.ndarray) -> np.ndarray:
-    """entriesᵀ·v; an output that the seed leaves out counts for nothing, even if it is not finite."""
-    return witness.jacobian.transposed(v, np.where(v != 0, entries.T, 0.0).T)
 
 
 def _noise(
@@ -248,10 +221,17 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
     name, cause = witness.name(k), Cause(int(verdict.causes[k]))
     gradient, expected = float(numbers.gradient[k]), float(verdict.expected[k])
     if not np.isfinite(gradient):
+        index = witness.index(k)
+        origin = forward_origin(vjp.trace)
+        if index is not None:
+            origin = backward_origin(vjp, witness.jacobian.leaf, index) or origin
+        made = None if origin is None else origin.text
+        if cause == Cause.WRONG:
+            operator = None if origin is None else origin.operator
+            remedy = None if operator is None else words.remedy(operator.name)
+            return words.not_finite_gradient(name, gradient, expected, made, remedy)
         what = f"{name}: the gradient is {words.not_finite(gradient)}"
-        origin = forward_origin(vjp.trace) or backward_origin(vjp)
-        what += f": first made by {origin}" if origin else ""
-        return f"{what}; Jᵀ·seed is {expected:.6g}" if cause == Cause.WRONG else what
+        return f"{what}: first made by {made}" if made else what
     if not np.isfinite(expected):
         if cause == Cause.KINK:
             return _kink(witness, numbers, verdict, k)
@@ -261,6 +241,8 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
     if cause == Cause.KINK:
         return _kink(witness, numbers, verdict, k)
     if cause == Cause.ILL_CONDITIONED:
+        if (node := cancelling(vjp.trace, witness.jacobian.leaf)) is not None:
+            return words.few_digits(name, 0, text_of(node, vjp.trace))
         return words.ill_conditioned(name, gradient, float(verdict.noise[k]))
     if max(abs(gradient), abs(expected)) <= numbers.depth * max(numbers.smallest, UNDERFLOW):
         return words.too_small(name, gradient, expected)

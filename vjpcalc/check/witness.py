@@ -79,18 +79,23 @@ def witness(
 
 
 def replayed(
-    replay: Replay, method: str, limit: int, progress: Callable[[int, int], None] | None = None
+    replay: Replay,
+    method: str,
+    limit: int,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    probes: int = PROBES,
 ) -> Witness:
     """The witness of a replay's leaf: explicit, or a probe; ``auto`` is explicit as far as ``limit`` goes."""
     if method == "explicit" or (method == "auto" and explicit_cost(replay) <= limit):
         return Witness(jacobian(replay, progress), "explicit", replay.leaf.shape, replay)
-    return _probe(replay)
+    return _probe(replay, probes)
 
 
-def _probe(replay: Replay) -> Witness:
+def _probe(replay: Replay, probes: int) -> Witness:
     """J·u for a few random directions, scaled to the size of each element."""
     x = np.asarray(replay.leaf.value)
-    directions = random_directions(x, PROBES)
+    directions = random_directions(x, probes)
     derivatives = [directional(replay, direction, bool(replay.kinks)) for direction in directions]
     probed = assembled(replay, derivatives)
-    return Witness(probed, "probe", x.shape, replay, directions.reshape(PROBES, -1).T)
+    return Witness(probed, "probe", x.shape, replay, directions.reshape(probes, -1).T)

@@ -13,24 +13,20 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a step to judge)
 import torch  # noqa: TID253
 
+from vjpcalc.check.compared import ONE_NODE, numbers_of
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, judge
 from vjpcalc.check.noise import half_range, smallest
 from vjpcalc.check.pattern import pattern
 from vjpcalc.check.replay import Replay
-from vjpcalc.check.verdict import ONE_NODE, numbers_of
 from vjpcalc.check.witness import replayed
-from vjpcalc.diagnostics import Diagnostic, Source, element_name
+from vjpcalc.diagnostics import Diagnostic, element_name
 from vjpcalc.engines.noise import Noise, noises
-from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.explain.rules import has_rule, run_rule
 from vjpcalc.explain.simplify import simplified
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, Cause
-from vjpcalc.language.interpret import Interpreter
-from vjpcalc.language.trace import Applied, Node, Trace, with_arrays, with_values
-from vjpcalc.limits import Limits
+from vjpcalc.language.trace import Trace, with_arrays
 from vjpcalc.operators.row import Operator
-from vjpcalc.tensors.dtypes import as_float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,28 +148,3 @@ def _judgement(value: np.ndarray, numbers: Numbers, source: str, place: Callable
         verdict.tolerance.reshape(value.shape),
     )
     return Judgement(value, cause.status, largest, reason, causes, words)
-
-
-def alone(node: Applied) -> Trace:
-    """This node alone on the reference engine; its tensors are the inputs ``argument 0`` and so on."""
-    source = Source("", "one node")
-    trace = Trace(source)
-    operator = node.operator
-    walk = Interpreter(ReferenceEngine(), trace, source, Limits(), {operator.name: operator})
-
-    def lift(argument: Node) -> Node:
-        name = f"argument {len(trace.inputs)}"
-        trace.inputs[name] = walk.input(as_float64(argument.value), name=name)
-        return trace.inputs[name]
-
-    arguments: Mapping[str, Any] = {
-        p.name: with_values(node.arguments[p.name], lift) for p in operator.parameters
-    }
-    if operator.kinks:
-        walk.note_kinks(operator, arguments, None)
-    if operator.ref:
-        trace.outputs["y"] = walk.expand(operator, arguments, None)
-    else:
-        made = walk.compute(operator, arguments, None)
-        trace.outputs["y"] = walk.applied(operator, arguments, made, None)
-    return trace

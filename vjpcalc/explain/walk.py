@@ -19,11 +19,12 @@ import numpy as np  # noqa: TID253 (imported only once there is a job to explain
 import torch  # noqa: TID253
 
 from vjpcalc.check.jacobian import jacobian, require_explicit
+from vjpcalc.check.nodes import alone, by_itself
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_names, listed, unknown
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.explain.judge import Rule, alone, by_differences, by_rule
+from vjpcalc.explain.judge import Rule, by_differences, by_rule
 from vjpcalc.explain.rules import stretched
 from vjpcalc.explain.symbols import in_symbols
 from vjpcalc.job.autograd import backward, cotangents, forward, gradients_of
@@ -195,14 +196,14 @@ def _hand_on(
     node: Applied, graph: Graph, g: torch.Tensor, engine: TorchEngine, arrived: set[int], limit: int
 ) -> Iterator[Handed]:
     """What a node hands on where ``g`` arrived; ``arrived`` are the nodes that something has arrived at."""
-    by_torch = iter(_torch_backward(node, g, engine))
+    by_torch = iter(by_itself(node, engine).backward(g))
     arguments = {
         name: with_values(value, lambda source: as_float64(source.value))
         for name, value in node.arguments.items()
     }
     values = {**arguments, "g": as_float64(g), "y": as_float64(node.value)}
     eps = torch.finfo(g.dtype).eps
-    by_itself: Trace | None = None
+    forward_alone: Trace | None = None
     number = 0
     for parameter in node.operator.parameters:
         sources = list(nodes_in(node.arguments[parameter.name]))
@@ -217,9 +218,9 @@ def _hand_on(
             name, accumulates = graph.names[source.index], source.index in arrived
             handed = np.zeros(source.shape) if cotangent is None else as_float64(cotangent)
             if rule is None:
-                by_itself = by_itself or alone(node)
+                forward_alone = forward_alone or alone(node)
                 leaf = f"argument {first + place}"
-                judgement = by_differences(by_itself, leaf, handed, values["g"], g.dtype, limit)
+                judgement = by_differences(forward_alone, leaf, handed, values["g"], g.dtype, limit)
             else:
                 expected, shape = rule.cotangents[place]
                 noisy = functools.partial(rule.noisy, place, eps)
@@ -246,26 +247,6 @@ def _hand_on(
 
 def _requires_grad(node: Node) -> bool:
     return bool(node.value.requires_grad)
-
-
-def _torch_backward(node: Applied, g: torch.Tensor, engine: TorchEngine) -> list[torch.Tensor | None]:
-    """torch's backward of this node alone, for each tensor among its arguments in order."""
-    tensors: list[torch.Tensor] = []
-
-    def fresh(source: Node) -> torch.Tensor:
-        value = source.value.detach()
-        tensors.append(value.clone().requires_grad_() if source.value.requires_grad else value)
-        return tensors[-1]
-
-    operator = node.operator
-    arguments = {p.name: with_values(node.arguments[p.name], fresh) for p in operator.parameters}
-    with engine.session(), torch.enable_grad():
-        result = engine.apply(operator, arguments)
-        wanted = [value for value in tensors if value.requires_grad]
-        if not result.requires_grad or not wanted:
-            return [None] * len(tensors)
-        gradients = iter(torch.autograd.grad(result, wanted, g, allow_unused=True))
-    return [next(gradients) if value.requires_grad else None for value in tensors]
 
 
 # ---- the sum that a gradient is, and the argument that may be left out -------------------------------------

@@ -261,7 +261,9 @@ composed("attention_weights(q, k, attn_mask: tensor = None, is_causal: flag = Fa
          torch="", hidden=True, size="1",
          ref="""s = q @ k.mT * (q.shape[-1] ** -0.5 if scale == None else scale)
                 s = where(tril(ones(q.shape[-2], k.shape[-2])) == 0, -inf, s) if is_causal else s
-                softmax(s if attn_mask == None else s + additive_mask(attn_mask), -1)""")
+                s = s if attn_mask == None else s + additive_mask(attn_mask)
+                where(isneginf(detach(amax(s, -1, True))), 0, softmax(s, -1))""",
+         note="a row that is masked throughout has the weights 0, as in torch")
 _P = "p = attention_weights(query, key, attn_mask, is_causal, scale)"
 _S = (_P, "d = g @ value.mT; s = p * (d - sum(p * d, -1, True))")
 _SCALE = "(query.shape[-1] ** -0.5 if scale == None else scale)"
