@@ -78,7 +78,7 @@ def cancelling(trace: Trace, leaf: str) -> Applied | None:
             continue
         reached.add(node)
         if node in matter and node.operator.name in LINEAR and node.value.is_floating_point():
-            sizes = [source.value.abs() for source in (node, *node.inputs) if source.value.numel()]
+            sizes = [source.value.detach().abs() for source in (node, *node.inputs) if source.value.numel()]
             if len(sizes) > 1 and node.value.numel():
                 least, largest = float(sizes[0].min()), max(float(size.max()) for size in sizes[1:])
                 if least * most < largest:
