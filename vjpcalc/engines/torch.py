@@ -70,7 +70,8 @@ class TorchEngine:
             if values:
                 tensor.data.add_(self._ulps(tensor.data))
             if tensor.requires_grad:
-                tensor.register_hook(lambda cotangent: cotangent + self._ulps(cotangent))
+                # None is what a user's own backward may return for 0
+                tensor.register_hook(lambda given: None if given is None else given + self._ulps(given))
         return tensor
 
     def _ulps(self, tensor: torch.Tensor) -> torch.Tensor:

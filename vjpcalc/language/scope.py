@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, Span, raised, reason, unknown
+from vjpcalc.diagnostics import Diagnostic, Source, Span, raised, raised_at, reason, unknown
 from vjpcalc.language import syntax, tree
 from vjpcalc.language.host import HOST
 from vjpcalc.language.trace import (
@@ -320,5 +320,8 @@ def _engine_error(
 
 
 def fault_of(name: str, error: BaseException) -> Diagnostic:
-    """What went wrong in a function of the user's own."""
-    return Diagnostic("value", f"'{name}' raised {raised(error)}")
+    """What went wrong in a function of the user's own, and on which line of which file."""
+    place, text = raised_at(error) or ("", "")
+    where = f" ({place})" if place else ""
+    hint = f"{place} is  {text}" if text else None
+    return Diagnostic("value", f"'{name}' raised {raised(error)}{where}", hint=hint)
