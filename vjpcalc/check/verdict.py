@@ -34,7 +34,7 @@ from vjpcalc.check.replay import EPS
 from vjpcalc.check.witness import PROBES, Witness, witness
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Check, LeafCheck
 from vjpcalc.language.trace import Applied, Trace
-from vjpcalc.limits import DEFAULT_LIMIT, require_method
+from vjpcalc.limits import DEFAULT_LIMIT, require_digits, require_method
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
@@ -49,15 +49,17 @@ def check(
     method: str = "auto",
     *,
     limit: int = DEFAULT_LIMIT,
+    digits: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> VJP:
     """The same VJP with its check.
 
     ``method`` is one of limits.METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations,
-    else ``probe``. ``progress`` is told leaf, columns done, columns in all. Raises Diagnostic (usage) for an
-    unknown method.
+    else ``probe``. ``digits`` is how many a pass needs (default: at least one). ``progress`` is told leaf,
+    columns done, columns in all. Raises Diagnostic (usage) for another method, or digits that no number has.
     """
     require_method(method)
+    require_digits(digits)
     if method == "off":
         return vjp
     noise = GradientNoise(vjp)
