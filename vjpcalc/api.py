@@ -26,6 +26,7 @@ def vjp(
     dtype: str | torch.dtype | None = None,
     check: str = "auto",
     check_limit: int = DEFAULT_LIMIT,
+    digits: int | None = None,
     limits: Limits | None = None,
     use: Use | None = None,
     random_seed: int = 0,
@@ -38,7 +39,8 @@ def vjp(
     ``seed`` has the output's shape (it may be left out for an output of one element), or maps output names to
     seeds; a tuple of seeds means as many ``backward`` calls, whose gradients accumulate. ``wrt`` names the
     leaves (default: every floating-point input), ``outputs`` the outputs (default: the last statement).
-    ``use`` adds functions of torch tensors to the language, by name.
+    ``use`` adds functions of torch tensors to the language, by name. ``digits`` is how many decimal digits a
+    gradient must be right to, to pass the check (default: at least one).
 
     ``bool(result.check)`` is True only if the check passed, and ``result.check.require()`` raises CheckFailed
     with the report where it did not; ``result.check.leaves`` are the verdicts by leaf.
@@ -55,7 +57,7 @@ def vjp(
         expression, inputs, seed=seed, wrt=wrt, outputs=outputs, dtype=dtype, limits=limits, use=use,
         random_seed=random_seed,
     )  # fmt: skip
-    return _check(compute(job), check, limit=check_limit)
+    return _check(compute(job), check, limit=check_limit, digits=digits)
 
 
 def jacobian(

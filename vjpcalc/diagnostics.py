@@ -6,7 +6,11 @@ Every layer raises Diagnostic; only ``cli/app.py`` turns one into text on stderr
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
+import os
+import sysconfig
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -174,6 +178,29 @@ def raised(error: BaseException) -> str:
     """What was raised, in one line: ``ValueError: no such thing``."""
     name, text = type(error).__name__, str(error).strip().split("\n")[0]
     return f"{name}: {text}" if text else name
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    """The folders of Python's library, of installed packages, and of vjpcalc itself."""
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return (*(f"{folder}{os.sep}" for folder in folders), f"{os.path.dirname(__file__)}{os.sep}", "<frozen")
+
+
+def is_own(file: str) -> bool:
+    """True if a traceback's file is the user's: neither Python's, nor an installed package's, nor ours."""
+    return not file.startswith(_libraries())
+
+
+def raised_at(error: BaseException) -> tuple[str, str] | None:
+    """Where in the user's own code something was raised: ``functions.py:12`` and what stands there.
+
+    None where it was raised elsewhere, and no code of the user's was on the way.
+    """
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if is_own(frame.filename):
+            return f"{os.path.basename(frame.filename)}:{frame.lineno}", frame.line or ""
+    return None
 
 
 def count(number: int, noun: str) -> str:

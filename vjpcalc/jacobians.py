@@ -22,8 +22,7 @@ from vjpcalc.check.jacobian import distance, jacobian, require_explicit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, listed, unknown
-from vjpcalc.job.autograd import forward
-from vjpcalc.job.faults import backward_fault
+from vjpcalc.job.autograd import dense, fault, forward
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import Forward
 from vjpcalc.stages import stage
@@ -152,7 +151,7 @@ def _backward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
     leaves = run.leaves
     rows: dict[str, list[np.ndarray]] = {name: [] for name in leaves}
     total = sum(value.numel() for value in run.outputs.values())
-    for node in run.trace.outputs.values():
+    for output, node in run.trace.outputs.items():
         for index in range(node.value.numel()):
             if node.value.requires_grad:
                 seed = torch.zeros(node.shape, dtype=node.value.dtype)
@@ -161,12 +160,12 @@ def _backward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
                     gradients = torch.autograd.grad(
                         node.value, list(leaves.values()), seed, retain_graph=True, materialize_grads=True
                     )
-                except Exception as error:
-                    raise backward_fault(run.job, error) from error
+                except (Exception, SystemExit) as error:
+                    raise fault(run, error, {output: seed}) from error
             else:
                 gradients = tuple(map(torch.zeros_like, leaves.values()))
             for name, row in zip(leaves, gradients, strict=True):
-                rows[name].append(as_float64(row).ravel())
+                rows[name].append(as_float64(dense(row)).ravel())
             if progress is not None:
                 progress(f"{', '.join(leaves)} by backward", len(rows[name]), total)
     return {

@@ -1,8 +1,8 @@
 """One job of a batch: a line of JSON in, its record out.
 
-A job is ``{"id"?, "expression", "inputs", "seed"?, "wrt"?, "outputs"?, "dtype"?, "check"?}``. Its record is
-the document of the result, or of the error, with the job's ``line`` (from 1) and its own ``id`` in front. An
-input is an array, a record, or a text, which is read as on the command line.
+A job is ``{"id"?, "expression", "inputs", "seed"?, "wrt"?, "outputs"?, "dtype"?, "check"?, "digits"?}``. Its
+record is the document of the result, or of the error, with the job's ``line`` (from 1) and its own ``id`` in
+front. An input is an array, a record, or a text, which is read as on the command line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vjpcalc.tensors.json import NONFINITE, dumps, is_record, loads
 if TYPE_CHECKING:
     from vjpcalc.job.job import Job
 
-KEYS = ("id", "expression", "inputs", "seed", "wrt", "outputs", "dtype", "check")
+KEYS = ("id", "expression", "inputs", "seed", "wrt", "outputs", "dtype", "check", "digits")
 EXAMPLE = '{"expression": "sum(x**2)", "inputs": {"x": [1, 2, 3]}}'
 PROGRAMS = 1024  # parsed programs that are kept
 
@@ -32,6 +32,7 @@ class Settings:
     dtype: str = "float64"
     check: str = "auto"
     check_limit: int = DEFAULT_LIMIT
+    digits: int | None = None
     strict: bool = False
     random_seed: int = 0
     max_steps: int = MAX_STEPS
@@ -102,7 +103,8 @@ def _result(document: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 
     job = read_job(document, settings)
     method = _text(document, "check") or settings.check
-    return check(compute(job), method, limit=settings.check_limit).to_dict()
+    digits = settings.digits if document.get("digits") is None else document["digits"]
+    return check(compute(job), method, limit=settings.check_limit, digits=digits).to_dict()
 
 
 def read_job(document: Mapping[str, Any], settings: Settings) -> Job:

@@ -26,7 +26,8 @@ from vjpcalc.diagnostics import Diagnostic, Source, element_name, raised
 from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.job.autograd import cotangents
+from vjpcalc.job.autograd import cotangents, dense
+from vjpcalc.job.faults import own_fault
 from vjpcalc.job.result import FAILED, VJP, Cause, LeafCheck
 from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.naming import text_of
@@ -88,7 +89,8 @@ class ByItself:
         gradients = iter(
             torch.autograd.grad(self.result, wanted, cotangent, allow_unused=True, retain_graph=keep)
         )
-        return [next(gradients) if value.requires_grad else None for value in self.tensors]
+        handed = [next(gradients) if value.requires_grad else None for value in self.tensors]
+        return [None if part is None else dense(part) for part in handed]
 
 
 def by_itself(
@@ -158,11 +160,10 @@ FAULTS = {
     "{place}, Jᵀ·v is {expected}",
     "none": "its backward returns None for {argument}, which counts as 0: for another cotangent v, Jᵀ·v is "
     "{expected} for {place}",
-    "raises": "its backward works for this seed only: for another cotangent it raises {detail}",
-    "wrong shape": "its backward works for this seed only: for another cotangent: {detail}",
+    "raises": "its backward works for this seed only: for another cotangent {detail}",
     "not repeatable": "its backward is no function of its cotangent: asked twice with the same one it hands "
     "{expected} to {place}, then {got}",
-    "spent": "its backward can be called only once: the second time it raises {detail}",
+    "spent": "its backward can be called only once: the second time {detail}",
     "cotangent": "its backward changes the cotangent that it is given, which other nodes may share",
 }
 
@@ -259,15 +260,14 @@ class _Asked:
         try:
             given = applied.backward(cotangent, keep=True)
         except (Exception, SystemExit) as error:
-            kind = "wrong shape" if "invalid gradient at index" in str(error) else "raises"
-            return [self.fault(kind, detail=raised(error))]
+            return [self.fault("raises", detail=self.told(error))]
         handed = again = self.numbers(given)
         if not torch.equal(cotangent, self.r):
             faults.append(self.fault("cotangent"))
         try:
             again = self.numbers(applied.backward(self.r.clone(), keep=True))
         except (Exception, SystemExit) as error:
-            faults.append(self.fault("spent", detail=raised(error)))
+            faults.append(self.fault("spent", detail=self.told(error)))
         try:
             forward = alone(self.node)
         except Diagnostic:
@@ -288,6 +288,15 @@ class _Asked:
                     fault = replace(fault, kind="none")
                 faults += [] if fault is None else [fault]
         return faults
+
+    def told(self, error: BaseException) -> str:
+        """What was raised, or what was wrong with what the backward returned; where."""
+
+        def again() -> list[tuple[torch.Tensor, torch.Tensor]]:
+            return [(by_itself(self.node, self.engine, torch.Tensor.double).result, self.r)]
+
+        own = own_fault(error, again)
+        return f"it raised {raised(error)}" if own is None else own.message
 
     def arguments(self) -> Iterator[tuple[str, Node]]:
         """The tensors among the arguments in order, and what to call each."""

@@ -36,7 +36,7 @@ from vjpcalc.engines.noise import ON_MATRICES
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Cause, Check, LeafCheck
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.trace import Applied
-from vjpcalc.limits import DEFAULT_LIMIT, require_method
+from vjpcalc.limits import DEFAULT_LIMIT, require_digits, require_method
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
@@ -49,15 +49,17 @@ def check(
     method: str = "auto",
     *,
     limit: int = DEFAULT_LIMIT,
+    digits: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> VJP:
     """The same VJP with its check.
 
     ``method`` is one of limits.METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations,
-    else ``probe``. ``progress`` is told leaf, columns done, columns in all. Raises Diagnostic (usage) for an
-    unknown method.
+    else ``probe``. ``digits`` is how many a pass needs (default: at least one). ``progress`` is told leaf,
+    columns done, columns in all. Raises Diagnostic (usage) for another method, or digits that no number has.
     """
     require_method(method)
+    require_digits(digits)
     if method == "off":
         return vjp
     noise = GradientNoise(vjp)
@@ -75,7 +77,7 @@ def check(
             continue
         compared = witness(vjp.forward, trace, name, method, limit, tell)
         methods.append(compared.method)
-        leaves[name] = judge_leaf(vjp, compared, noise)
+        leaves[name] = judge_leaf(vjp, compared, noise, digits or 1)
     if trace is not None:
         leaves = with_faults(leaves, node_faults(vjp, limit=limit))
     statuses = {leaf.status for leaf in leaves.values()}
@@ -88,8 +90,8 @@ def check(
 
 
 @stage("judge")
-def judge_leaf(vjp: VJP, witness: Witness, noise: GradientNoise) -> LeafCheck:
-    """The verdict on one leaf."""
+def judge_leaf(vjp: VJP, witness: Witness, noise: GradientNoise, required: int = 1) -> LeafCheck:
+    """The verdict on one leaf; a pass needs ``required`` digits."""
     name = witness.jacobian.leaf
     gradient = vjp.gradients[name]
     v = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
@@ -100,7 +102,7 @@ def judge_leaf(vjp: VJP, witness: Witness, noise: GradientNoise) -> LeafCheck:
         numbers,
         noise=functools.partial(_noise, witness, v, numbers, noise),
     )
-    verdict = judge(numbers)
+    verdict = judge(numbers, required)
     return leaf_check(vjp, witness, numbers, verdict)
 
 
@@ -240,6 +242,8 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
         return words.apart(name, gradient, expected)
     if cause == Cause.KINK:
         return _kink(witness, numbers, verdict, k)
+    if cause == Cause.ILL_CONDITIONED and (left := digits(float(verdict.relative[k]))) >= 1:
+        return words.not_enough_digits(name, int(left))
     if cause == Cause.ILL_CONDITIONED:
         if (node := cancelling(vjp.trace, witness.jacobian.leaf)) is not None:
             return words.few_digits(name, 0, text_of(node, vjp.trace))

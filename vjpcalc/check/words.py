@@ -82,6 +82,11 @@ def few_digits(name: str, digits: int = 0, node: str | None = None) -> str:
     return f"{name}: {count(digits, 'digit')} of the derivative: {why}"
 
 
+def not_enough_digits(name: str, digits: int) -> str:
+    """Fewer digits than a pass was asked to have."""
+    return f"{name}: right to {count(digits, 'digit')}, fewer than were asked for"
+
+
 def rounded_forward(digits: int, unit: float) -> str:
     """A forward that is rounded inside to ``unit``: ``3 digits: the forward is rounded to 6e-8``."""
     return f"{count(digits, 'digit')}: the forward is rounded to {f'{unit:.1g}'.replace('e-0', 'e-')}"

@@ -44,6 +44,7 @@ def batch(
         run.dtype,
         check.check,
         check.check_limit,
+        check.digits,
         check.strict,
         run.random_seed,
         run.max_steps,

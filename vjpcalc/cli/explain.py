@@ -40,7 +40,7 @@ def explain(
         computed = compute(made)
         if node is not None:
             require_node(computed.trace, node)
-        result = run_check(computed, check.check, limit=check.check_limit, progress=tell)
+        result = run_check(computed, check.check, limit=check.check_limit, digits=check.digits, progress=tell)
         walk = run_explain(result, arithmetic=arithmetic, limit=check.check_limit)
     emit(
         report,

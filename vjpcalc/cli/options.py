@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vjpcalc.diagnostics import Diagnostic, reason
-from vjpcalc.limits import DEFAULT_LIMIT, MAX_ELEMENTS, MAX_STEPS, Limits, require_method
+from vjpcalc.limits import DEFAULT_LIMIT, DIGITS, MAX_ELEMENTS, MAX_STEPS, Limits, require_method
 from vjpcalc.stages import stage
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ class CheckOptions:
             metavar="N", min=0, help="Element operations an explicit J may cost; beyond it, auto probes."
         ),
     ] = DEFAULT_LIMIT
+    digits: Annotated[
+        int | None,
+        _checked(metavar="N", min=1, max=DIGITS, help="Digits that a pass needs (default: at least one)."),
+    ] = None
     strict: Annotated[bool, _checked("--strict", help="An inconclusive check is a failure too (exit 5).")] = (
         False
     )

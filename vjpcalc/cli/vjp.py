@@ -58,7 +58,9 @@ def vjp(
         sys.stdout.write(script(compute(made), emit_))
         return 0
     with progress(report) as tell:
-        result = run_check(compute(made), check.check, limit=check.check_limit, progress=tell)
+        result = run_check(
+            compute(made), check.check, limit=check.check_limit, digits=check.digits, progress=tell
+        )
     if out is not None:
         from vjpcalc.tensors.files import write
 

@@ -28,6 +28,7 @@ from vjpcalc.explain.judge import Rule, by_differences, by_rule
 from vjpcalc.explain.rules import stretched
 from vjpcalc.explain.symbols import in_symbols
 from vjpcalc.job.autograd import backward, cotangents, forward, gradients_of
+from vjpcalc.job.faults import backward_fault
 from vjpcalc.job.graph import Graph
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP
 from vjpcalc.language.naming import is_called, names_of
@@ -196,7 +197,7 @@ def _hand_on(
     node: Applied, graph: Graph, g: torch.Tensor, engine: TorchEngine, arrived: set[int], limit: int
 ) -> Iterator[Handed]:
     """What a node hands on where ``g`` arrived; ``arrived`` are the nodes that something has arrived at."""
-    by_torch = iter(by_itself(node, engine).backward(g))
+    by_torch = iter(_by_torch(node, g, engine))
     arguments = {
         name: with_values(value, lambda source: as_float64(source.value))
         for name, value in node.arguments.items()
@@ -243,6 +244,14 @@ def _hand_on(
                 pattern=getattr(judgement, "pattern", None),
             )
             arrived.add(source.index)
+
+
+def _by_torch(node: Applied, g: torch.Tensor, engine: TorchEngine) -> list[torch.Tensor | None]:
+    """torch's backward of this node alone. Raises Diagnostic where a user's own cannot be asked again."""
+    try:
+        return by_itself(node, engine).backward(g)
+    except (Exception, SystemExit) as error:
+        raise backward_fault(error, lambda: [(by_itself(node, engine).result, g)]) from error
 
 
 def _requires_grad(node: Node) -> bool:

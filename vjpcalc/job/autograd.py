@@ -12,7 +12,8 @@ from vjpcalc.job.faults import backward_fault
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import VJP, Forward
 from vjpcalc.job.seeds import match_seeds
-from vjpcalc.language.trace import ancestors
+from vjpcalc.language.naming import text_of
+from vjpcalc.language.trace import Node, Trace, ancestors
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import dtype_of
 
@@ -58,16 +59,32 @@ def backward(
             tensors = [outputs[name] for name in roots]
             try:
                 torch.autograd.backward(tensors, list(roots.values()), retain_graph=call + 1 < calls)
-            except Exception as error:
-                raise backward_fault(run.job, error) from error
+            except (Exception, SystemExit) as error:
+                raise fault(run, error, roots) from error
     return gradients_of(run), calls
 
 
 def gradients_of(run: Forward) -> dict[str, torch.Tensor]:
     """What has accumulated in the leaves; zeros where nothing has."""
     return {
-        name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in run.leaves.items()
+        name: torch.zeros_like(leaf) if leaf.grad is None else dense(leaf.grad)
+        for name, leaf in run.leaves.items()
     }
+
+
+def dense(tensor: torch.Tensor) -> torch.Tensor:
+    """A gradient with all of its zeros: an embedding's may be sparse."""
+    return tensor if tensor.layout == torch.strided else tensor.to_dense()
+
+
+def fault(run: Forward, error: BaseException, seeds: Mapping[str, torch.Tensor]) -> BaseException:
+    """What to raise where ``backward`` with these seeds failed."""
+
+    def again() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        outputs = forward(run.job).trace.outputs if run.job.use else {}
+        return [(node.value, seeds[name]) for name, node in outputs.items() if name in seeds]
+
+    return backward_fault(error, again)
 
 
 def compute(job: Job) -> VJP:
@@ -92,6 +109,9 @@ def _notes(run: Forward, calls: int) -> list[str]:
         if node not in reached:
             why = "it only enters as a constant" if node in used else "no output depends on it"
             notes.append(f"{name}: the gradient is zero: {why}")
+        elif run.leaves[name].grad is None and (given := _givers_of_none(run.trace, node)):
+            why = f"nothing came back through {given} (its backward returned None, or cuts the graph)"
+            notes.append(f"{name}: the gradient is zero: {why}")
     if job.wrt is None:
         constants = [name for name in job.inputs if name not in run.leaves]
         notes += [f"{name}: a constant, since it is {dtype_of(job.inputs[name])}" for name in constants]
@@ -104,6 +124,18 @@ def _notes(run: Forward, calls: int) -> list[str]:
     return notes
 
 
+def _givers_of_none(trace: Trace, leaf: Node) -> str:
+    """The user's own functions that a leaf reaches first, in words: nobody else returns None."""
+    reached, givers = {leaf}, []
+    for node in trace.applied:
+        if node.value.requires_grad and any(source in reached for source in node.inputs):
+            if node.operator.function is None:
+                reached.add(node)
+            else:
+                givers.append(text_of(node, trace))
+    return " and of ".join(dict.fromkeys(givers))
+
+
 def cotangents(job: Job, seeds: Mapping[str, torch.Tensor]) -> tuple[Forward, dict[int, torch.Tensor]]:
     """Run a job again and keep the cotangent of every node, by node index: what ``explain`` walks."""
     again = forward(job)
@@ -112,4 +144,4 @@ def cotangents(job: Job, seeds: Mapping[str, torch.Tensor]) -> tuple[Forward, di
             node.value.retain_grad()
     backward(again, {name: [seed] for name, seed in seeds.items()})
     cotangents = {node.index: node.value.grad for node in again.trace.nodes if node.value.requires_grad}
-    return again, {index: cotangent for index, cotangent in cotangents.items() if cotangent is not None}
+    return again, {index: dense(value) for index, value in cotangents.items() if value is not None}

@@ -45,14 +45,26 @@ def load(text: str) -> Operator:
     return operator(name, function)
 
 
+def forward_parameters(function: Any) -> list[inspect.Parameter]:
+    """The parameters of a torch.autograd.Function's forward, without the context that comes first.
+
+    Where it has a ``setup_context`` of its own, forward is given none.
+    """
+    parameters = list(inspect.signature(function.forward).parameters.values())
+    own = {base.__name__ for base in function.__mro__ if "setup_context" in vars(base)}
+    return parameters if own - {"_SingleLevelFunction"} else parameters[1:]
+
+
 def operator(name: str, function: Callable[..., Any]) -> Operator:
     """A Python function as a row: parameters without a default are tensors, the others options.
 
-    A ``torch.autograd.Function`` is taken by its ``apply``.
+    A ``torch.autograd.Function``, or its ``apply``, has the parameters of its forward.
     """
+    owner = getattr(function, "__self__", None)
+    if inspect.isclass(owner) and getattr(function, "__name__", "") == "apply":
+        function = owner
     if inspect.isclass(function) and hasattr(function, "apply"):
-        forward = getattr(function, "forward")  # noqa: B009 (a type checker knows no Function here)
-        signature = list(inspect.signature(forward).parameters.values())[1:]  # without ctx
+        signature = forward_parameters(function)
         function = function.apply
     else:
         try:

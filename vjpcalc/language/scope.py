@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vjpcalc.diagnostics import Diagnostic, Source, Span, raised, reason, unknown
+from vjpcalc.diagnostics import Diagnostic, Source, Span, raised, raised_at, reason, unknown
 from vjpcalc.language import syntax, tree
 from vjpcalc.language.host import HOST
 from vjpcalc.language.trace import (
@@ -331,24 +331,8 @@ def _engine_error(
 
 
 def fault_of(name: str, error: BaseException) -> Diagnostic:
-    """What went wrong in a function of the user's own, and at which line of it."""
-    return Diagnostic("value", f"'{name}' raised {raised(error)}", hint=_line_of(error))
-
-
-def _line_of(error: BaseException) -> str | None:
-    """The last line of the user's own on the way to an error: ``at own.py, line 12: return g.nothing``."""
-    import linecache
-    import os.path
-    import sysconfig
-    import traceback
-
-    libraries = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"))
-    for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
-        path = frame.f_code.co_filename
-        module = str(frame.f_globals.get("__name__", "")).split(".")[0]
-        if module in ("vjpcalc", "torch", "numpy") or path.startswith(libraries):
-            continue
-        line = linecache.getline(path, number).strip()
-        nearer = os.path.relpath(path)
-        return f"at {path if nearer.startswith('..') else nearer}, line {number}: {line}"
-    return None
+    """What went wrong in a function of the user's own, and on which line of which file."""
+    place, text = raised_at(error) or ("", "")
+    where = f" ({place})" if place else ""
+    hint = f"{place} is  {text}" if text else None
+    return Diagnostic("value", f"'{name}' raised {raised(error)}{where}", hint=hint)

@@ -112,8 +112,9 @@ DEFINITIONS: dict[str, Schema] = {
             "outputs": either(names(""), text("c,d"), {"type": "null"}, description="The outputs."),
             "dtype": {"type": ["string", "null"], "description": "Of numbers without one (float64)."},
             "check": {"enum": ["auto", "explicit", "probe", "forward", "off", None]},
+            "digits": {"type": ["integer", "null"], "description": "That a pass needs.", "minimum": 1},
         },
-        optional="id inputs seed wrt outputs dtype check",
+        optional="id inputs seed wrt outputs dtype check digits",
         additionalProperties=False,
     ),
     "record": {
