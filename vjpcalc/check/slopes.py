@@ -69,8 +69,9 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
     """
     replay = witness.replay
     assert replay is not None
-    if witness.directions is None and not np.isfinite(replay.leaf.value.flat[k]):
-        return Slopes(math.nan, math.inf, math.nan, math.nan, (), bent=False)  # there is nothing beside it
+    beside = witness.directions is not None or np.isfinite(replay.leaf.value.flat[k])
+    if not beside or not np.isfinite(replay.primal[v != 0]).all():  # what is infinite cannot be seen to move
+        return Slopes(math.nan, math.inf, math.nan, math.nan, (), bent=False)
     scale = relative_scale(np.asarray(replay.leaf.value))
     shift = 1.0 if witness.jacobian.method == COMPLEX_STEP else math.sqrt(1 / 3)
     direction, factor = witness.direction(scale, k)
