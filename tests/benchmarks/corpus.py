@@ -80,6 +80,7 @@ ELEMENTWISE = family(
     ("lgamma(x)", P),
     ("F.mish(x)", X),
     ("asin(x / 2) * acos(x / 3)", X),
+    ("tanh(x * tensor(0.3))", X, "dx = g * (1 - y * y) * 0.3", {"dropped factor": (" * 0.3", "")}),
 )  # fmt: skip
 
 REDUCTIONS = family(
@@ -172,6 +173,8 @@ NETWORKS = family(
     ("F.scaled_dot_product_attention(q, k, v)",
      "q = near(1, 3, 4); k = near(1, 3, 4); v = near(1, 3, 4)"),
     ("F.conv1d(x, w)", "x = near(1, 2, 6); w = near(3, 2, 3)"),
+    ("F.conv1d(x, ones(3, 2, 3) / 3)", "x = near(1, 2, 6)",
+     "dx = F.conv_transpose1d(g, ones(3, 2, 3) / 3)", {"dropped factor": (" / 3)", ")")}),
     ("F.normalize(x, dim=1)", X),
     ("sum(sigmoid(tanh(x @ w) @ v)**2)", "x = near(4, 3); w = near(3, 5); v = near(5, 1)"),
     ("tanh(x) * exp(-x**2)", "x = near(10, 10)"),
@@ -313,11 +316,19 @@ NEAR_SINGULAR = [
     ("a @ a - a", "1 1e-9, 1e-9 1"),
     ("a @ a.T", "1e8 1e-8, 3 -1e4"),
 ]
+NARROW = [  # a slope that steps relative to |x| do not see
+    ("exp(-((x - 0.5) * 1000)**2 / 2)", "0.5003 0.4991 0.501"),
+    ("exp(-((x - 3) * 1000)**2 / 2) + x", "3.0004 2.999"),
+    ("sin(6433.981 * x) + x", "0.5 1 0.3"),
+    ("tanh((x - 1) * 1e5)", "1.000003 0.99999"),
+    ("sin(1e3 * x)", "0.7 1.1"),
+]
 BADLY = [
     *(("saturated", *row) for row in SATURATED),
     *(("far from 1", *row) for row in FAR),
     *(("cancelling", *row) for row in CANCELLING),
     *(("near singular", *row) for row in NEAR_SINGULAR),
+    *(("narrow", *row) for row in NARROW),
 ]
 
 # A user's own: a right backward that is stable where its forward's inputs are large.
@@ -357,7 +368,43 @@ BADLY_OWN = {
     "inv(a)": "da = -y.T @ g @ y.T",
     "logdet(a)": "da = g * inv(a).T",
     "a @ a.T": "da = (g + g.T) @ a",
+    "exp(-((x - 0.5) * 1000)**2 / 2)": "dx = -1e6 * g * (x - 0.5) * y",
+    "exp(-((x - 3) * 1000)**2 / 2) + x": "dx = g - 1e6 * g * (x - 3) * exp(-((x - 3) * 1000)**2 / 2)",
+    "sin(6433.981 * x) + x": "dx = g * (1 + 6433.981 * cos(6433.981 * x))",
+    "tanh((x - 1) * 1e5)": "dx = 1e5 * g / cosh((x - 1) * 1e5)**2",
+    "sin(1e3 * x)": "dx = 1e3 * g * cos(1e3 * x)",
 }
+BADLY_WRONG = {
+    "exp(-((x - 0.5) * 1000)**2 / 2)": {"slope forgotten": "dx = 0 * g"},
+    "exp(-((x - 3) * 1000)**2 / 2) + x": {"slope forgotten": "dx = g"},
+    "sin(6433.981 * x) + x": {"slope forgotten": "dx = g"},
+    "tanh((x - 1) * 1e5)": {"slope forgotten": "dx = 0 * g"},
+}
+
+# A user's own function whose forward is rounded to float32 inside, and its right backward: 3 digits are left.
+ROUNDED = [
+    ("tanh(x.float()).to(x.dtype)", X, "dx = g * (1 - tanh(x)**2)"),
+    ("sum(exp(x.float())).to(x.dtype)", X, "dx = g * exp(x)"),
+    ("(x.float() @ w.float()).to(x.dtype)", "x = near(3, 4); w = near(4, 2)", "dx = g @ w.T; dw = x.T @ g"),
+    (
+        "softmax(x.float(), 1).to(x.dtype)",
+        X,
+        "y = softmax(x, 1); dx = y * (g - (g * y).sum(1, keepdim=True))",
+    ),
+    ("sin(x).float().to(x.dtype)", X, "dx = g * cos(x)"),
+    ("log(x.float()).to(x.dtype)", P, "dx = g / x"),
+]
+
+# The slope is finite, and torch's gradient is not: one way is left, to call it failed.
+NOT_FINITE = [
+    ("where(x < 1, x, sqrt(x))", "0 0.5 2"),
+    ("where(abs(x) < 1, 2 * x, 1 / x)", "0 0.5 2"),
+    ("where(x > 30, x, log(1 + exp(x)))", "800 1 -3"),
+    ("where(x > -1, x**2, sqrt(-x))", "0 2 -4"),
+    ("tanh(exp(x))", "1000 0.5"),
+    ("exp(-exp(x))", "800 0.5"),
+    ("1 / (1 + exp(-x))", "-800 0.5"),
+]
 
 # ---- at kinks ----------------------------------------------------------------------------------------------
 # Then backward programs that no choice at the kink excuses: wrong elsewhere, or outside of both slopes.

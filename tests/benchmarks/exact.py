@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import mpmath
 import numpy as np
 
-DIGITS = 1000
-STEP = mpmath.mpf(10) ** -100  # of the central differences, relative to |x|: their error is its square
+DIGITS = 600
+STEP = mpmath.mpf(10) ** -40  # of the central differences, relative to |x|: their error is its square
 mpmath.mp.dps = DIGITS
 
 
