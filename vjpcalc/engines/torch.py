@@ -14,6 +14,7 @@ import torch  # noqa: TID253 (an engine is imported only once it is needed)
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
+from vjpcalc.engines.yours import default_dtype
 from vjpcalc.operators.row import Call, Operator
 
 
@@ -86,14 +87,9 @@ class TorchEngine:
 
         torch's warnings are about its own interface: they are not shown.
         """
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(self.dtype)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
-        finally:
-            torch.set_default_dtype(before)
+        with default_dtype(self.dtype), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
 
 
 def _shares(result: torch.Tensor, value: Any) -> bool:

@@ -9,6 +9,7 @@ import torch  # noqa: TID253 (imported only once there is something to compute)
 
 from vjpcalc.diagnostics import Diagnostic, reason
 from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.engines.yours import default_dtype
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import VJP, Forward
 from vjpcalc.job.seeds import match_seeds
@@ -60,7 +61,8 @@ def backward(
         if roots:
             tensors = [outputs[name] for name in roots]
             try:
-                torch.autograd.backward(tensors, list(roots.values()), retain_graph=call + 1 < calls)
+                with default_dtype(run.job.dtype):
+                    torch.autograd.backward(tensors, list(roots.values()), retain_graph=call + 1 < calls)
             except Exception as error:
                 raise backward_fault(run.job, error) from error
     return gradients_of(run), calls
