@@ -22,6 +22,7 @@ from vjpcalc.check.jacobian import distance, jacobian, require_explicit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, listed, unknown
+from vjpcalc.engines.yours import default_dtype
 from vjpcalc.job.autograd import dense, fault, forward
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import Forward
@@ -157,9 +158,10 @@ def _backward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
                 seed = torch.zeros(node.shape, dtype=node.value.dtype)
                 seed.view(-1)[index] = 1
                 try:
-                    gradients = torch.autograd.grad(
-                        node.value, list(leaves.values()), seed, retain_graph=True, materialize_grads=True
-                    )
+                    with default_dtype(run.job.dtype):
+                        gradients = torch.autograd.grad(
+                            node.value, list(leaves.values()), seed, retain_graph=True, materialize_grads=True
+                        )
                 except (Exception, SystemExit) as error:
                     raise fault(run, error, {output: seed}) from error
             else:

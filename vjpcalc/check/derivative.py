@@ -22,7 +22,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to dif
 
 from vjpcalc.check.germ import NoGerm, germ
 from vjpcalc.check.ladder import combinations, estimate, level_of, step, steps
-from vjpcalc.check.replay import EPS, BranchFlip, Replay
+from vjpcalc.check.replay import EPS, STEP, BranchFlip, Replay
 from vjpcalc.language.trace import Decision
 from vjpcalc.stages import stage
 
@@ -32,7 +32,8 @@ USUAL = (0, 1, 2)
 SECOND = 8  # 9e-7: finer than any structure of interest, coarser than float32's rounding
 FINER = 4  # levels beyond the second look, to 7e-9: only where a kink is suspected
 GAP = 6  # levels at the most between two looks, where x is large: sin(x) at 1e6
-UP = ((-1, -2, -3),)  # larger steps, to 0.5, where rounding hides the slope: 1e12 + x
+LARGE = (-3, -2, -1)  # larger ones, to 0.5, where rounding hides the slope: 1e12 + x; and in place of USUAL …
+COARSE = 2.0**-20  # … where numbers are rounded as much as this on the way: to float16 or bfloat16
 NEAREST = 1e-6  # of a second look in x itself, where x is large
 RESOLVED = 2.0**-42  # relative: x + h and x differ by a thousand units in the last place
 SMALL = 0.1  # |x| below which steps of the size of 1 are tried too: exp(x) at 1e-17
@@ -44,11 +45,18 @@ ROUNDING = 2.0  # units of EPS·|f| by which a value of f is taken to be off
 SURPRISE = 8.0  # times that: beyond, the second look disagrees
 NOISE = 5.0  # times the measured rounding of f, which is a standard deviation: its bound
 HIDDEN = 0.5  # of the error: where rounding is as much of it, smaller steps are no better
+CURVED = 1e-3  # of what curvature says of the second look: its own error
 KINK = 1e-5  # of the slope: how far the two sides must be apart
 GROWS = 0.75  # of the change before: a side's slope that changes by more has no limit (log: 1, x**1.5: 0.55)
-FLAT = 2.0**-24  # relative: what a value that does not move may be rounded to (cos of a float32 at 1e-3)
 STAIRS = 0.25  # relative: how well large steps agree on a slope that the smallest know nothing of
 
+
+# A complex step is STEP times the scale of x. For the smallest x it cannot be that small: it is as large as
+# it may be beside x, its square being a rounding error (log(x) at 1e-300), or what just does not underflow.
+NORMAL, SUBNORMAL = 2.0**-1022, 2.0**-1074
+FLOOR = NORMAL / STEP  # 4.5e-218
+BESIDE = 2.0**-26 / STEP
+LOWEST = 2.0**4 * SUBNORMAL / STEP
 
 COMPLEX_STEP, DIFFERENCES = "complex step", "central differences"  # the methods of a Derivative
 
@@ -90,11 +98,12 @@ class Sided(Derivative):
 def relative_scale(x: np.ndarray) -> np.ndarray:
     """What a step is relative to, shaped like x: |x| as a power of two; at 0, that of its neighbours.
 
-    It is more than |x| below FLOOR, where the complex step would underflow.
+    Below FLOOR it is more than |x|, so that the complex step does not underflow.
     """
     with np.errstate(all="ignore"):
         power = np.exp2(np.floor(np.log2(np.abs(x))))
     sized = np.isfinite(power) & (power > 0)
+    power = np.where(sized & (power < FLOOR), np.clip(power * BESIDE, LOWEST, FLOOR), power)
     return np.where(sized, power, np.median(power[sized]) if sized.any() else 1.0)
 
 
@@ -114,7 +123,7 @@ def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> 
     if not replay.analytic:
         return differences(replay, direction)
     value = replay.complex_step(direction)
-    exact = Derivative(value, EPS * np.abs(value), COMPLEX_STEP)
+    exact = Derivative(value, EPS * np.abs(value) + 4 * SUBNORMAL / STEP, COMPLEX_STEP)
     if not kinked:
         return exact
     try:
@@ -156,13 +165,15 @@ def differences(replay: Replay, direction: np.ndarray) -> Sided:
     moves has the slope 0; the error says how small a slope would not have been seen.
     """
     look = _Look(replay, direction)
-    look.take((*USUAL, *look.seconds))
+    if look.beside < 1:
+        return differences(replay, direction * look.beside).scaled(1 / look.beside)
+    look.take((*look.usual, *look.seconds))
     with np.errstate(all="ignore"):
         usual = _usual(look)
         value, error, reach = usual.value, usual.error, usual.reach
         still, finite = look.still(), np.isfinite(look.center)
-        moves = look.may_move(still) if still.any() else still
-        hard = np.flatnonzero(finite & ~usual.settled & (~still | (moves & (look.size < SMALL))))
+        tied = look.tied(still)
+        hard = np.flatnonzero(finite & ~usual.settled & (~still | (tied & (look.size < SMALL))))
         left, right, kink = value.copy(), value.copy(), np.zeros(value.shape, bool)
         if hard.size:
             slopes = _search(look, hard, usual)
@@ -171,8 +182,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Sided:
             right[hard] = np.where(slopes.kink, slopes.right, slopes.value)
             still &= look.still()
         value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
-        unseen = FLAT * np.fmax(1.0, np.abs(look.center)) / step(look.levels[0])
-        error[still] = np.where(moves & finite, unseen, 0.0)[still]
+        error[still] = look.unseen(tied & still & finite)[still]
         error = np.maximum(error, TRUST * np.abs(value))
     return Sided(value, error, DIFFERENCES, kink, left, right, reach, look.flipped())
 
@@ -188,7 +198,21 @@ class _Look:
         self.below: dict[int, np.ndarray] = {}
         self._flips: dict[int, Decision | None] = {}
         self.size = float(np.max(np.abs(direction), initial=0.0))  # how far the direction goes in x
-        self.seconds = _seconds(self.size)
+        # what values are rounded to: certainly as float64 is, or like float32 for all that is known, or worse
+        self.certain, self.coarse = replay.eps <= EPS, replay.eps > COARSE
+        self.grain = ROUNDING * EPS if self.certain else replay.eps / 2
+        self.usual = LARGE if self.coarse else USUAL
+        self.seconds = LARGE[-1:] if self.coarse else _seconds(self.size)
+
+    @property
+    def beside(self) -> float:
+        """By how much the direction must be shortened to go no farther than x is from 0; a power of two."""
+        if self.size >= 4 * FLOOR:
+            return 1.0
+        with np.errstate(all="ignore"):
+            ratios = np.where(self.direction != 0, np.abs(self.x / self.direction), 0.0)
+        ratio = float(np.max(ratios, initial=0.0))
+        return 2.0 ** min(0, math.floor(math.log2(ratio))) if 0 < ratio < math.inf else 1.0
 
     def take(self, levels: Iterable[int]) -> None:
         """Look at these levels as well."""
@@ -203,6 +227,14 @@ class _Look:
                 return self.replay(self.x + t * self.direction)
         except BranchFlip as flip:
             self._flips[level] = flip.decision
+            return np.full_like(self.center, np.nan)
+
+    def _elsewhere(self, x: np.ndarray) -> np.ndarray:
+        """The values at a point that has nothing to do with x; NaN where there are none."""
+        try:
+            with np.errstate(all="ignore"):
+                return self.replay(x)
+        except Exception:  # a branch flips, or a function of the user's own refuses such numbers
             return np.full_like(self.center, np.nan)
 
     @property
@@ -229,24 +261,38 @@ class _Look:
             same &= values == self.center
         return same
 
-    def may_move(self, still: np.ndarray) -> np.ndarray:
+    def tied(self, still: np.ndarray) -> np.ndarray:
         """Which of the outputs that are ``still`` depend on what the direction moves, all the same.
 
         Arithmetic hands on a NaN: an output that has its value also where these elements are NaN has nothing
         to do with them. Any other may have moved by less than its rounding shows.
         """
-        try:
-            spoilt = self.replay(np.where(self.direction != 0, np.nan, self.x))
-        except Exception:  # a branch flips, or a function of the user's own refuses a NaN
+        if not still.any():
             return still
-        return still & ~(spoilt == self.center)
+        return still & ~(self._elsewhere(np.where(self.direction != 0, np.nan, self.x)) == self.center)
+
+    def unseen(self, tied: np.ndarray) -> np.ndarray:
+        """The slope that outputs which stand still may have unseen, (m,): 0 where they are not ``tied``.
+
+        Where a value may be rounded coarsely, a move far away, either way, shows more than a small one.
+        """
+        grain = self.grain * np.fmax(1.0, np.abs(self.center))
+        steps = np.full(tied.shape, step(self.levels[0]))
+        if tied.any() and not self.certain:
+            away = np.where(
+                self.direction != 0, np.sign(self.direction) * (1.37 * np.abs(self.x) + 0.71), 0.0
+            )
+            far = [self._elsewhere(self.x + side * away) == self.center for side in (1, -1)]
+            share = np.min(np.abs(away / self.direction)[self.direction != 0], initial=np.inf)
+            steps[far[0] & far[1]] = share
+        return np.where(tied, grain / steps, 0.0)
 
     def noise(self, where: np.ndarray, measured: bool) -> np.ndarray:
         """What the values of some outputs may be off by beyond the rounding of float64, (outputs,).
 
-        Where a second look sees nothing move, larger steps decide: a result that was rounded to float32 on
-        the way stands still like one that is constant there. They scatter, then; if they do not, it is not.
-        But an output that moves on one side only is constant on the other.
+        Where a second look sees nothing move, larger steps decide: a result that was rounded coarsely on the
+        way stands still like one that is constant there. They scatter, then; if they do not, it is not. But
+        an output that moves on one side only is constant on the other.
         """
         noise = NOISE * self.replay.rounding[where] if measured else np.zeros(where.shape)
         center = self.center[where]
@@ -255,7 +301,8 @@ class _Look:
             np.array([np.abs(side - center) for side in self.sides([level], where)])
             for level in (USUAL[0], self.seconds[0])
         )
-        flat = (near == 0).all((0, 1)) & ~((far.min((0, 1)) == 0) & (far.max((0, 1)) > 16 * FLAT * size))
+        one_sided = (far.min((0, 1)) == 0) & (far.max((0, 1)) > 16 * self.grain * size)
+        flat = (near == 0).all((0, 1)) & ~one_sided
         if not flat.any():
             return noise
         scatter = np.full(noise.shape, np.inf)
@@ -265,7 +312,9 @@ class _Look:
                 inner, outer = _ends(levels, (above - below) / (2 * steps(levels)))
                 moved = ((above != center) | (below != center)).all(0) & np.isfinite(outer)
                 scatter = np.where(moved, 2 * NOISE * np.abs(outer - inner) * step(levels[2]), scatter)
-        return np.fmax(noise, np.where(flat, np.clip(scatter, ROUNDING * EPS * size, FLAT * size), 0.0))
+        most = np.inf if self.certain and not self.replay.stepped else self.grain * size
+        scatter = np.where(np.isfinite(scatter), scatter, self.grain * size)
+        return np.fmax(noise, np.where(flat, np.clip(scatter, ROUNDING * EPS * size, most), 0.0))
 
 
 def _seconds(size: float) -> list[int]:
@@ -286,7 +335,8 @@ def _ends(levels: tuple[int, ...], quotients: np.ndarray) -> np.ndarray:
 class _Usual(NamedTuple):
     """The slope that three large steps show, (m,), and what a second look makes of it.
 
-    It is ``surprised`` where it sees another slope, and ``bent`` where its two sides see different ones.
+    It is ``surprised`` where it sees another slope, and ``bent`` where its two sides see different ones;
+    elsewhere ``noise`` is what it saw of the rounding of the values.
     """
 
     value: np.ndarray
@@ -295,29 +345,37 @@ class _Usual(NamedTuple):
     settled: np.ndarray
     surprised: np.ndarray
     bent: np.ndarray
+    noise: np.ndarray
 
 
 def _usual(look: _Look) -> _Usual:
-    above, below = look.sides(USUAL)
-    h, runs, center = steps(USUAL), combinations(USUAL, 2), look.center
-    size = np.abs(center)
+    levels, center = look.usual, look.center
+    above, below = look.sides(levels)
+    h, runs, size = steps(levels), combinations(levels, 2), np.abs(center)
     quotients = (above - below) / (2 * h)
     weights = runs.weights[runs.whole]
     value = weights @ quotients
-    inner, outer = _ends(USUAL, quotients)
+    inner, outer = _ends(levels, quotients)
     rounding = ROUNDING * EPS * np.maximum(np.maximum(np.abs(above), np.abs(below)), size)
-    error = CONFIRMED * np.abs(outer - inner) + np.abs(weights) @ (rounding / h)
+    noise = look.replay.eps * (size + np.abs(value)) if look.coarse else np.zeros(value.shape)
+    error = CONFIRMED * np.abs(outer - inner)
+    doubt = error + np.abs(weights) @ (np.maximum(rounding, noise) / h)
     reach = np.fmax(np.abs(above[0] - center), np.abs(below[0] - center)) / h[0]
     slope = np.fmax(np.abs(value), reach)
     bend = (above[-1] + below[-1] - 2 * center) / h[-1] ** 2
     surprised, bent = np.zeros(value.shape, bool), np.zeros(value.shape, bool)
-    for level in look.seconds:
+    for level in look.seconds if not look.coarse else ():
         up, down, t = look.above[level], look.below[level], step(level)
         own = SURPRISE * ROUNDING * EPS * np.maximum(np.maximum(np.abs(up), np.abs(down)), size)
-        surprised |= ~(np.abs((up - down) / (2 * t) - value) <= error + own / t + ENOUGH * slope)
-        bent |= ~(np.abs(up + down - 2 * center - bend * t**2) <= own + 0.1 * KINK * slope * t)
+        apart = np.abs((up - down) / (2 * t) - value)
+        curved = np.abs(up + down - 2 * center - bend * t**2)
+        surprised |= ~(apart <= doubt + own / t + ENOUGH * slope)
+        bent |= ~(curved <= own + 0.1 * KINK * slope * t)
+        noise = np.fmax(noise, 2 * np.fmax((apart - error) * t, (curved - CURVED * np.abs(bend) * t**2) / 2))
+    noise = np.where(surprised | bent, 0.0, noise)
+    error += np.abs(weights) @ (np.maximum(rounding, noise) / h)
     settled = (error <= ENOUGH * slope) & ~surprised & ~bent
-    return _Usual(value, error, reach, settled, surprised, bent)
+    return _Usual(value, error, reach, settled | look.coarse, surprised, bent, noise)
 
 
 class _Slopes(NamedTuple):
@@ -344,11 +402,12 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
     def judged() -> _Slopes:
         """What there is to say by now; a contradiction has the rounding measured."""
         nonlocal measured
-        slopes = _slopes(look, where, reach, look.noise(where, measured))
+        noise = np.fmax(usual.noise[where], look.noise(where, measured))
+        slopes = _slopes(look, where, reach, noise)
         if measured or not slopes.blocked.any():
             return slopes
         measured = True
-        return _slopes(look, where, reach, look.noise(where, measured))
+        return judged()
 
     slopes = judged()
     second = look.sides(look.seconds, where)
@@ -366,7 +425,7 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
         look.take(below[:2])
         below = below[2:]
         slopes = judged()
-    for levels in (*_ones(look.size), *UP):
+    for levels in (*_ones(look.size), LARGE):
         if unsettled(hidden=True).any():
             look.take(levels)
             slopes = judged()
@@ -381,8 +440,8 @@ def _ones(size: float) -> list[tuple[int, ...]]:
     """The levels at which a direction that goes as far as ``size`` takes steps of FIRST and more."""
     if not 0 < size < SMALL:
         return []
-    top = level_of(1 / size)
-    return [(top, top + 1, top + 2), (top - 1, top - 2, top - 3)]
+    top = level_of(1 / max(size, 1e-300))
+    return [(top, top + 1, top + 2), (top - 3, top - 2, top - 1)]
 
 
 def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray) -> _Slopes:
@@ -435,13 +494,15 @@ def _stairs(look: _Look, where: np.ndarray, slopes: _Slopes) -> np.ndarray:
     Large steps that agree on a slope, up and down, make it the tread of a staircase: of a quantiser, whose
     slope is 0, or of a result that was rounded to float16 on the way, whose slope is that of the stairs.
     """
-    center = look.center[where]
-    above, below = look.sides((look.seconds[0], *USUAL[:1]), where)
-    flat = (above[0] == center) & (below[0] == center) & (above[1] != center) & (below[1] != center)
     none = np.zeros(where.shape)
+    if look.certain:
+        return none
+    center = look.center[where]
+    above, below = look.sides((look.seconds[0], USUAL[0]), where)
+    flat = (above[0] == center) & (below[0] == center) & (above[1] != center) & (below[1] != center)
     if not flat.any():
         return none
-    levels = UP[0][:2]
+    levels = LARGE[1:]
     look.take(levels)
     above, below = look.sides((*levels, USUAL[0]), where)
     slope = (above - below) / (2 * steps((*levels, USUAL[0])))

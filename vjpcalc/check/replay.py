@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
 
@@ -16,6 +17,9 @@ from vjpcalc.engines.noise import Noise, accumulates, slope_is_exact, value_is_e
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.trace import Applied, Decision, Kink, Node, Trace, with_values
 from vjpcalc.operators.row import numel
+
+if TYPE_CHECKING:
+    from vjpcalc.engines.yours import Precision
 
 EPS = float(np.finfo(np.float64).eps)
 # The complex step, relative to |x|. A power of 2 is exact, and even this one's square root vanishes beside 1.
@@ -185,10 +189,31 @@ class Replay:
         return result
 
     @functools.cached_property
+    def eps(self) -> float:
+        """The largest eps that numbers on the way have: float64's, but for functions of the user's own."""
+        return max((precision.eps for precision in self._precisions), default=EPS)
+
+    @functools.cached_property
+    def stepped(self) -> bool:
+        """Whether something on the way takes whole steps, a quantiser say."""
+        rows = (node.operator for node in self.varying.values() if isinstance(node, Applied))
+        return any(row.complex == "constant" for row in rows) or any(
+            precision.stepped for precision in self._precisions
+        )
+
+    @functools.cached_property
+    def _precisions(self) -> list[Precision]:
+        return [
+            self._engine.precision(node.operator, self._values(node, lambda source: source.value))
+            for node in self.varying.values()
+            if isinstance(node, Applied) and node.operator.function is not None
+        ]
+
+    @functools.cached_property
     def rounding(self) -> np.ndarray:
         """The rounding error of the outputs, shape (m,): eps·|f|, or what is measured where that is more.
 
-        A program may cancel, and a user's own function may work in float32. It is measured where points are
+        A program may cancel, and a user's own function may round to float32. It is measured where points are
         so close together that only rounding tells them apart (the noise level of Moré and Wild, SIAM Journal
         on Scientific Computing 33, 2011). Rounding does not care how far apart the points are; structure
         does. So where an output stands still or is smooth among the closest points, what it shows elsewhere
@@ -197,14 +222,16 @@ class Replay:
         x, size = np.abs(self.leaf.value), np.abs(self.primal)
         largest = float(np.max(x, initial=1.0))
         found, closer, shown = np.zeros(size.shape), np.zeros(size.shape), np.zeros(size.shape, bool)
+        # steps that no quantiser makes are made by rounding, if not that of float32 then of a cancellation
+        most = TOO_NOISY if self.eps <= EPS and not self.stepped else SINGLE
         for spread in SPREADS:
             scatter, slope, moved = self._scatter(spread)
-            single = scatter <= SINGLE * (size + slope)
             if spread == SPREADS[0]:
                 taken = scatter <= TOO_NOISY * size + CANCELLED * largest
             else:
                 again = (closer > 0) & (scatter <= 16 * closer) & (largest <= LARGE)
-                taken = single & (~shown | again)
+                again &= scatter <= SINGLE * (size + slope)
+                taken = (~shown & (scatter <= most * (size + slope))) | again
             found = np.where(moved & taken, np.fmax(found, scatter), found)
             shown, closer = shown | moved, scatter
         return np.fmax(EPS * size, found)
@@ -244,6 +271,9 @@ class Replay:
         with np.errstate(all="ignore"):
             return np.concatenate(parts) if len(parts) != 1 else parts[0]
 
+    def _values(self, node: Applied, get: Callable[[Node], np.ndarray]) -> dict[str, Any]:
+        return {key: with_values(value, get) for key, value in node.arguments.items()}
+
     def _run(self, step: Step, values: Mapping[int, np.ndarray]) -> np.ndarray:
         def get(node: Node) -> np.ndarray:
             return values.get(node.index, node.value)
@@ -255,9 +285,8 @@ class Replay:
 
     def apply(self, node: Applied, get: Callable[[Node], np.ndarray]) -> np.ndarray:
         """A node's own kernel; NaN where it has no value near the point, a singular matrix, say."""
-        arguments = {key: with_values(value, get) for key, value in node.arguments.items()}
         try:
-            return self._engine.apply(node.operator, arguments)
+            return self._engine.apply(node.operator, self._values(node, get))
         except Exception as error:
             if node.operator.function is None and not isinstance(error, np.linalg.LinAlgError):
                 raise

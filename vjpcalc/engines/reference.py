@@ -8,13 +8,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
 from vjpcalc.engines.kernels import kernel
-from vjpcalc.language.trace import with_arrays
 from vjpcalc.operators.row import Call, Operator
+
+if TYPE_CHECKING:
+    from vjpcalc.engines.yours import Precision, Yours
 
 MODULES = {"": "numpy", "linalg": "numpy.linalg", "scipy": "scipy.special"}  # how a row's texts call them
 
@@ -37,7 +39,7 @@ class ReferenceEngine:
 
     def apply(self, operator: Operator, values: Mapping[str, Any]) -> np.ndarray:
         if operator.function is not None:
-            return _call_in_torch(operator.function, operator, values)
+            return _yours(operator).in_float64(*operator.arguments("torch", values))
         function = self.resolve(operator.numpy)
         positional, keywords = operator.arguments("numpy", values)
         with np.errstate(all="ignore"):
@@ -46,6 +48,10 @@ class ReferenceEngine:
         result = np.asarray(getattr(result, field) if field else result)
         created = operator.kind == "creation" and result.dtype.kind == "f"
         return result.astype(np.float64) if created else result
+
+    def precision(self, operator: Operator, values: Mapping[str, Any]) -> Precision:
+        """How precise all is on the way through a function of the user's own."""
+        return _yours(operator).precision(*operator.arguments("torch", values))
 
     def resolve(self, call: str) -> Callable[..., Any]:
         """The function behind a row's ``numpy`` text."""
@@ -69,15 +75,12 @@ def _function(root: str, name: str) -> Callable[..., Any]:
     return kernel(name) if root == "kernels" else getattr(import_module(MODULES.get(root, root)), name)
 
 
-def _call_in_torch(function: Callable[..., Any], row: Operator, values: Mapping[str, Any]) -> np.ndarray:
-    """The forward of a user's torch function, run without autograd: here alone must torch be asked."""
-    import torch
+def _yours(operator: Operator) -> Yours:
+    """A user's torch function, as the job has it; by itself, it is one of a float64 job."""
+    import torch  # here alone must torch be asked
 
-    def tensor(array: Any) -> torch.Tensor:
-        return torch.from_numpy(np.array(array))
+    from vjpcalc.engines.yours import Yours
 
-    arguments = {name: with_arrays(value, tensor) for name, value in values.items()}
-    positional, keywords = row.arguments("torch", arguments)
-    with torch.no_grad():
-        result: np.ndarray = function(*positional, **keywords).detach().numpy()
-    return result
+    function = operator.function
+    assert function is not None
+    return function if isinstance(function, Yours) else Yours(function, torch.float64)

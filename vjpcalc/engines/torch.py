@@ -15,6 +15,7 @@ import torch  # noqa: TID253
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import LOOSE_SLOPE, Noise, accumulates, slope_is_exact, value_is_exact
 from vjpcalc.engines.reference import ReferenceEngine
+from vjpcalc.engines.yours import default_dtype
 from vjpcalc.language.trace import with_arrays
 from vjpcalc.operators.row import Call, Operator
 
@@ -117,14 +118,9 @@ class TorchEngine:
 
         torch's warnings are about its own interface: they are not shown.
         """
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(self.dtype)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
-        finally:
-            torch.set_default_dtype(before)
+        with default_dtype(self.dtype), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
 
 
 def _shares(result: torch.Tensor, value: Any) -> bool:

@@ -24,6 +24,7 @@ from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_names, listed, unknown
 from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.engines.yours import default_dtype
 from vjpcalc.explain.judge import Rule, by_differences, by_rule
 from vjpcalc.explain.rules import stretched
 from vjpcalc.explain.symbols import in_symbols
@@ -281,7 +282,8 @@ def _implicit(vjp: VJP) -> bool | None:
         return None
     explicit, _ = backward(forward(vjp.job), {name: [torch.ones_like(output)]})
     bare = forward(vjp.job)
-    bare.trace.outputs[name].value.backward()
+    with default_dtype(vjp.job.dtype):
+        bare.trace.outputs[name].value.backward()
     implicit = gradients_of(bare)
     return all(
         torch.equal(implicit[leaf].nan_to_num(), gradient.nan_to_num()) for leaf, gradient in explicit.items()

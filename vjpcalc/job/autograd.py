@@ -8,6 +8,7 @@ import torch  # noqa: TID253 (imported only once there is something to compute)
 
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.engines.yours import default_dtype
 from vjpcalc.job.faults import backward_fault
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import VJP, Forward
@@ -58,7 +59,8 @@ def backward(
         if roots:
             tensors = [outputs[name] for name in roots]
             try:
-                torch.autograd.backward(tensors, list(roots.values()), retain_graph=call + 1 < calls)
+                with default_dtype(run.job.dtype):
+                    torch.autograd.backward(tensors, list(roots.values()), retain_graph=call + 1 < calls)
             except (Exception, SystemExit) as error:
                 raise fault(run, error, roots) from error
     return gradients_of(run), calls

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch  # noqa: TID253 (imported only once there is a job)
 
 from vjpcalc.diagnostics import Diagnostic, unknown
+from vjpcalc.engines.yours import Yours
 from vjpcalc.job.arguments import checked_name
 from vjpcalc.job.use import operator
 from vjpcalc.language.engine import Engine
@@ -105,10 +106,13 @@ def make_job(
         calls = calls if isinstance(calls, tuple) else (calls,)
         return tuple(as_tensor(value, kind, "the seed", "seed") for value in calls)
 
-    operators = {
-        name: function if isinstance(function, Operator) else operator(name, function)
-        for name, function in (use or {}).items()
-    }
+    def yours(name: str, function: Operator | Callable[..., torch.Tensor]) -> Operator:
+        """A row of the job's own: whoever runs it runs it under the job's dtype."""
+        row = function if isinstance(function, Operator) else operator(name, function)
+        assert row.function is not None
+        return replace(row, function=Yours(row.function, kind))
+
+    operators = {name: yours(name, function) for name, function in (use or {}).items()}
     return Job(
         program=program,
         inputs={
