@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np  # noqa: TID253 (imported only once there is something to judge)
 
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.noise import QUICK, THOROUGH, USUAL
+from vjpcalc.check.noise import QUICK, THOROUGH, USUAL, ZERO
 from vjpcalc.check.slopes import Slopes
 from vjpcalc.job.result import Cause
 
@@ -57,7 +57,8 @@ class Numbers:
     ``bent`` marks the numbers at which an operator has a kink, with the slopes ``left`` and ``right``.
     A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's operators
     are known to lose on top. ``smallest`` is the dtype's smallest subnormal, ``largest`` its largest number.
-    ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``.
+    ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``; in QUICK pairs
+    torch's gradient alone, for all of them, and with ZERO pairs the reference's alone.
     ``slopes(k)`` looks at the k-th number in a second way; None where there is none.
     """
 
@@ -232,7 +233,9 @@ def examine(numbers: Numbers, verdict: Verdict, k: int) -> Cause:
         verdict.expected[k] = slopes.value
     gradient, expected, allowed = numbers.gradient[k], verdict.expected[k], verdict.tolerance[k]
     low, high = slopes.range()
-    if slopes.bent and not (gradient < low - slopes.doubt or gradient > high + slopes.doubt):
+    room = slopes.doubt + allowed - verdict.doubt[k]
+    jumps = slopes.bent and not np.isfinite(high - low)
+    if jumps or (slopes.bent and not (gradient < low - room or gradient > high + room)):
         return Cause.KINK
     if slopes.bent:
         return Cause.WRONG  # no slope that the point has, from any side
@@ -276,12 +279,16 @@ def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
     value = np.fmax(np.abs(numbers.gradient), np.abs(verdict.expected))
     error = distance(numbers.gradient, verdict.expected)
     usual = numbers.eps * numbers.depth * np.fmin(numbers.size, value)
-    # exact zeros agree: the gradient of a saturated softmax is 0, though an ulp of its output moves it
-    lost = np.where((verdict.noise > usual) & (value > 0), verdict.noise, 0.0)
-    may_err = np.fmax(error, np.fmax(lost, np.where(error > 0, verdict.doubt, 0.0)))
+    # a gradient of exactly 0 on both sides: what would move the reference's, too, may be what has cancelled
+    zero = passed & (value == 0) & (verdict.noise > 0)
+    verdict.noise = np.where(zero, numbers.noise(zero, ZERO) if zero.any() else 0.0, verdict.noise)
+    lost = np.where(verdict.noise > usual, verdict.noise, 0.0)
+    doubt = np.where(error > 0, verdict.doubt, 0.0)
+    may_err = np.fmax(error, np.fmax(lost, doubt))
     verdict.relative = np.where(passed & (may_err > 0), may_err / value, 0.0)
     nothing = passed & (verdict.relative > HALF * 10.0 ** (1 - required))
-    # a number that underflows is too small to judge; any other has lost its digits to rounding
-    tiny = nothing & (value <= numbers.depth * max(numbers.smallest, UNDERFLOW))
+    # a number that underflows is too small to judge, and so is what the witness is too coarse for; any other
+    # has lost its digits to rounding
+    tiny = nothing & (value > 0) & (value <= numbers.depth * max(numbers.smallest, UNDERFLOW))
     verdict.causes[nothing] = Cause.ILL_CONDITIONED
-    verdict.causes[tiny] = Cause.UNSURE
+    verdict.causes[tiny | (nothing & (doubt > np.fmax(error, lost)))] = Cause.UNSURE

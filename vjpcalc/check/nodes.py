@@ -20,7 +20,7 @@ from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, Verdict, judge
 from vjpcalc.check.noise import half_range
-from vjpcalc.check.replay import Replay
+from vjpcalc.check.replay import EPS, Replay
 from vjpcalc.check.witness import Witness, replayed
 from vjpcalc.diagnostics import Diagnostic, Source, element_name, raised
 from vjpcalc.engines.noise import Noise, noises
@@ -182,7 +182,7 @@ def node_faults(vjp: VJP, *, limit: int = DEFAULT_LIMIT) -> list[NodeFault]:
     asked = [node for node in again.trace.applied if node.operator.function and node.index in arriving]
     faults: list[NodeFault] = []
     for node in reversed(_evenly(asked)):
-        faults += _Asked(node, again.trace, arriving[node.index], engine, limit).faults()
+        faults += _Asked(node, again.trace, arriving[node.index].double(), engine, limit).faults()
     return faults
 
 
@@ -232,6 +232,10 @@ class _Asked:
         drawn.flat[:1] = np.abs(drawn.flat[:1]) * np.where(g.flat[:1] > 0, -1.0, 1.0)
         return torch.from_numpy(drawn.reshape(g.shape)).to(self.g.dtype)
 
+    def applied(self) -> ByItself:
+        """The node applied once more in float64: a mistake is not lost in the rounding of float16."""
+        return by_itself(self.node, self.engine, torch.Tensor.double)
+
     def numbers(self, handed: Sequence[torch.Tensor | None]) -> list[np.ndarray]:
         """What is handed to each argument, flattened; 0 for None."""
         return [
@@ -252,10 +256,10 @@ class _Asked:
         if not torch.isfinite(self.node.value).all():
             return []
         try:
-            own = self.numbers(by_itself(self.node, self.engine).backward(self.g.clone()))
+            own = self.numbers(self.applied().backward(self.g.clone()))
         except (Exception, SystemExit):  # what the job itself could do, it does not do alone
             return []
-        applied = by_itself(self.node, self.engine)
+        applied = self.applied()
         cotangent, faults = self.r.clone(), []
         try:
             given = applied.backward(cotangent, keep=True)
@@ -342,6 +346,8 @@ class _Asked:
     ) -> tuple[Numbers, Verdict]:
         """What is handed to an argument for a cotangent, judged."""
         numbers = numbers_of(witness, handed, as_float64(v).ravel(), v.dtype)
+        if witness.replay is not None:
+            numbers = replace(numbers, eps=max(numbers.eps, witness.replay.eps))
 
         def noise(doubtful: np.ndarray, pairs: int) -> np.ndarray:
             if not doubtful.any():
@@ -355,8 +361,8 @@ class _Asked:
         """What is compared, where every number that the node sees is moved by an ulp."""
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
-            step = torch.finfo(tensor.dtype).eps
-            return tensor * torch.from_numpy(np.asarray(1.0 + step * noise(tensor.shape))).to(tensor.dtype)
+            factors = np.asarray(1.0 + EPS * noise(tensor.shape))
+            return tensor.double() * torch.from_numpy(factors)
 
         try:
             handed = by_itself(self.node, self.engine, move).backward(move(v))

@@ -24,6 +24,7 @@ from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
 QUICK = 1  # pairs of runs that every check makes: they see what cancels
+ZERO = 0  # asks for the reference's noise alone, in USUAL pairs
 USUAL = 3  # pairs of runs once a number is in doubt …
 THOROUGH = 12  # … and before it is called wrong: three pairs can miss two effects that cancel by chance
 COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)

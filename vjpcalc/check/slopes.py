@@ -102,6 +102,8 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
                 if slope < low - allowed or slope > high + allowed:  # not for NaN: a side leaves the domain
                     together = True
                     seen.append(slope)
+    if bent or together:  # the central slope is of no use there
+        doubt = APART * max((abs(slope) for slope in seen if math.isfinite(slope)), default=0.0)
     return Slopes(value, doubt, left, right, tuple(seen), bent or together, together)
 
 

@@ -22,6 +22,8 @@ from vjpcalc.check.noise import (
     LOUD,
     QUICK,
     THOROUGH,
+    USUAL,
+    ZERO,
     GradientNoise,
     cancelling,
     depth_and_accuracy,
@@ -120,10 +122,12 @@ def _noise(
     moves as far for one ulp as for many (`det` at a singular matrix). Rounding answers in proportion.
     """
     name = witness.jacobian.leaf
+    eps = numbers.eps
+    if pairs == ZERO:
+        return (eps / EPS) * reference_noise(witness, v, doubtful, USUAL)
     moved = torch_noise.of(name, witness.projected, pairs)
     if not doubtful.any():
         return moved
-    eps = numbers.eps
     reference = (eps / EPS) * reference_noise(witness, v, doubtful, pairs)
     if witness.jacobian.method == COMPLEX_STEP:
         steady = doubtful & (moved > JUMP * np.fmax(reference, eps * numbers.size))
@@ -242,7 +246,7 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
         return words.apart(name, gradient, expected)
     if cause == Cause.KINK:
         return _kink(witness, numbers, verdict, k)
-    if cause == Cause.ILL_CONDITIONED and (left := digits(float(verdict.relative[k]))) >= 1:
+    if cause == Cause.ILL_CONDITIONED and 1 <= (left := digits(float(verdict.relative[k]))) < np.inf:
         return words.not_enough_digits(name, int(left))
     if cause == Cause.ILL_CONDITIONED:
         if (node := cancelling(vjp.trace, witness.jacobian.leaf)) is not None:

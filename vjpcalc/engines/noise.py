@@ -59,8 +59,11 @@ def slope_is_exact(row: Operator) -> bool:
 def accumulates(row: Operator, narrow: bool = False) -> bool:
     """True if the rounding error of an operator's result is that of its inputs, not of the result.
 
-    ``narrow`` is for float16 and bfloat16. One that selects is none: moving its inputs would break ties.
+    ``narrow`` is for float16 and bfloat16. One that selects is none: moving its inputs would break ties. What
+    a function of the user's own does inside is not known.
     """
+    if row.function is not None:
+        return not narrow
     families = NARROW if narrow else ACCUMULATING
     return row.family in families and not row.name.startswith(("cummax", "cummin"))
 
