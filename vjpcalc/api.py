@@ -29,6 +29,7 @@ def vjp(
     digits: int | None = None,
     limits: Limits | None = None,
     use: Use | None = None,
+    reference: Mapping[str, str] | None = None,
     random_seed: int = 0,
 ) -> VJP:
     """The gradient Jᵀ·seed of an expression with respect to each leaf, and its check.
@@ -40,7 +41,9 @@ def vjp(
     seeds; a tuple of seeds means as many ``backward`` calls, whose gradients accumulate. ``wrt`` names the
     leaves (default: every floating-point input), ``outputs`` the outputs (default: the last statement).
     ``use`` adds functions of torch tensors to the language, by name. ``digits`` is how many decimal digits a
-    gradient must be right to, to pass the check (default: at least one).
+    gradient must be right to, to pass the check (default: at least one). ``reference`` maps the name of such
+    a function to an expression in its parameters that it is judged by (``{"fast_gelu": "gelu(x)"}``), or
+    ``NAME:backward`` to one whose derivative alone is meant (``{"ste:backward": "x"}``).
 
     ``bool(result.check)`` is True only if the check passed, and ``result.check.require()`` raises CheckFailed
     with the report where it did not; ``result.check.leaves`` are the verdicts by leaf.
@@ -55,7 +58,7 @@ def vjp(
     """
     job = make_job(
         expression, inputs, seed=seed, wrt=wrt, outputs=outputs, dtype=dtype, limits=limits, use=use,
-        random_seed=random_seed,
+        reference=reference, random_seed=random_seed,
     )  # fmt: skip
     return _check(compute(job), check, limit=check_limit, digits=digits)
 
@@ -69,6 +72,7 @@ def jacobian(
     dtype: str | torch.dtype | None = None,
     limits: Limits | None = None,
     use: Use | None = None,
+    reference: Mapping[str, str] | None = None,
     random_seed: int = 0,
 ) -> dict[str, torch.Tensor]:
     """The explicit Jacobian of each leaf, of shape (output elements, leaf elements), float64.
@@ -81,6 +85,6 @@ def jacobian(
     """
     job = make_job(
         expression, inputs, wrt=wrt, outputs=outputs, dtype=dtype, limits=limits, use=use,
-        random_seed=random_seed,
+        reference=reference, random_seed=random_seed,
     )  # fmt: skip
     return {leaf: torch.from_numpy(J.entries) for leaf, J in matrices(forward(job), "numeric").items()}

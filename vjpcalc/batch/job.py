@@ -1,8 +1,8 @@
 """One job of a batch: a line of JSON in, its record out.
 
-A job is ``{"id"?, "expression", "inputs", "seed"?, "wrt"?, "outputs"?, "dtype"?, "check"?, "digits"?}``. Its
-record is the document of the result, or of the error, with the job's ``line`` (from 1) and its own ``id`` in
-front. An input is an array, a record, or a text, which is read as on the command line.
+A job is ``{"id"?, "expression", "inputs", "seed"?, "wrt"?, "outputs"?, "dtype"?, "check"?, "digits"?,
+"reference"?}``. Its record is the document of the result, or of the error, with the job's ``line`` (from 1)
+and its own ``id`` in front. An input is an array, a record, or a text, which is read as on the command line.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from vjpcalc.tensors.json import NONFINITE, dumps, is_record, loads
 if TYPE_CHECKING:
     from vjpcalc.job.job import Job
 
-KEYS = ("id", "expression", "inputs", "seed", "wrt", "outputs", "dtype", "check", "digits")
+KEYS = ("id", "expression", "inputs", "seed", "wrt", "outputs", "dtype", "check", "digits", "reference")
 EXAMPLE = '{"expression": "sum(x**2)", "inputs": {"x": [1, 2, 3]}}'
 PROGRAMS = 1024  # parsed programs that are kept
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a job does not say itself. ``use`` holds ``FILE.py:NAME`` texts."""
+    """What a job does not say itself. ``use`` holds ``FILE.py:NAME`` texts, ``reference`` NAME=EXPR."""
 
     dtype: str = "float64"
     check: str = "auto"
@@ -38,6 +38,7 @@ class Settings:
     max_steps: int = MAX_STEPS
     max_elements: int = MAX_ELEMENTS
     use: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
 
     @property
     def limits(self) -> Limits:
@@ -135,6 +136,7 @@ def read_job(document: Mapping[str, Any], settings: Settings) -> Job:
         dtype=_text(document, "dtype") or settings.dtype,
         limits=settings.limits,
         use=_functions(settings.use),
+        reference=_references(document, settings),
         random_seed=settings.random_seed,
     )
 
@@ -151,6 +153,17 @@ def _functions(use: tuple[str, ...]) -> dict[str, Any]:
     from vjpcalc.job.use import load
 
     return {operator.name: operator for operator in map(load, use)}
+
+
+def _references(document: Mapping[str, Any], settings: Settings) -> dict[str, str]:
+    from vjpcalc.job.use import parse_reference
+
+    own = document.get("reference") or {}
+    if not isinstance(own, dict):
+        raise Diagnostic("input", f"reference is an object of names and texts, not {json.dumps(own)[:60]}")
+    replaced = {name.partition(":")[0] for name in own}
+    given = dict(map(parse_reference, settings.reference)).items()
+    return {name: text for name, text in given if name.partition(":")[0] not in replaced} | own
 
 
 def _value(name: str | None, value: Any, settings: Settings) -> Any:

@@ -31,8 +31,10 @@ from vjpcalc.job.faults import own_fault
 from vjpcalc.job.result import FAILED, VJP, Cause, LeafCheck
 from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.naming import text_of
+from vjpcalc.language.scope import BadReference
 from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in, with_values
 from vjpcalc.limits import DEFAULT_LIMIT, Limits
+from vjpcalc.operators.row import Operator
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
@@ -43,29 +45,36 @@ REPEATABLE = 2.0**-11  # relative: two answers to one question may differ, for s
 # ---- a node by itself --------------------------------------------------------------------------------------
 
 
-def alone(node: Applied) -> Trace:
-    """This node alone on the reference engine; its tensors are the inputs ``argument 0`` and so on."""
+def alone(node: Applied, use: Mapping[str, Operator] | None = None) -> Trace:
+    """This node alone on the reference engine; its tensors are the inputs ``argument 0`` and so on.
+
+    ``use`` are the user's functions, which a reference of the node's may call.
+    """
+    operator = node.operator
+    walk, arguments = arguments_of(node, use)
+    if operator.kinks:
+        walk.note_kinks(operator, arguments, None)
+    if operator.ref:
+        walk.trace.outputs["y"] = walk.expand(operator, arguments, None)
+    else:
+        made = walk.compute(operator, arguments, None)
+        walk.trace.outputs["y"] = walk.applied(operator, arguments, made, None)
+    return walk.trace
+
+
+def arguments_of(node: Applied, use: Mapping[str, Operator] | None) -> tuple[Interpreter, Mapping[str, Any]]:
+    """The reference engine with nothing but a node's arguments."""
     source = Source("", "one node")
     trace = Trace(source)
-    operator = node.operator
-    walk = Interpreter(ReferenceEngine(), trace, source, Limits(), {operator.name: operator})
+    own = {**(use or {}), node.operator.name: node.operator}
+    walk = Interpreter(ReferenceEngine(), trace, source, Limits(), own)
 
     def lift(argument: Node) -> Node:
         name = f"argument {len(trace.inputs)}"
         trace.inputs[name] = walk.input(as_float64(argument.value), name=name)
         return trace.inputs[name]
 
-    arguments: Mapping[str, Any] = {
-        p.name: with_values(node.arguments[p.name], lift) for p in operator.parameters
-    }
-    if operator.kinks:
-        walk.note_kinks(operator, arguments, None)
-    if operator.ref:
-        trace.outputs["y"] = walk.expand(operator, arguments, None)
-    else:
-        made = walk.compute(operator, arguments, None)
-        trace.outputs["y"] = walk.applied(operator, arguments, made, None)
-    return trace
+    return walk, {p.name: with_values(node.arguments[p.name], lift) for p in node.operator.parameters}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +105,16 @@ class ByItself:
 def by_itself(
     node: Applied, engine: TorchEngine, convert: Callable[[torch.Tensor], torch.Tensor] = torch.clone
 ) -> ByItself:
-    """Apply a node of a torch trace once more, to its floating-point arguments as ``convert`` gives them."""
+    """Apply a node of a torch trace once more, to its floating-point arguments as ``convert`` gives them.
+
+    It is given them as they were, each saying whether it requires a gradient.
+    """
     tensors: list[torch.Tensor] = []
 
     def fresh(source: Node) -> torch.Tensor:
-        value = source.value.detach()
+        value = source.value
         if value.is_floating_point():
-            value = convert(value).requires_grad_(source.value.requires_grad)
+            value = convert(value).detach().requires_grad_(value.requires_grad)
         tensors.append(value)
         return value
 
@@ -146,8 +158,9 @@ class NodeFault:
             f"{number:.12g}" if number is not None else "" for number in (self.got, self.expected)
         )
         what = FAULTS[self.kind].format(
-            argument=self.argument, place=place, got=got, expected=expected, detail=self.detail
-        )
+            argument=self.argument, place=place, got=got, expected=expected, detail=self.detail,
+            name=self.node.operator.name,
+        )  # fmt: skip
         return f"{self.text}: {what}"
 
 
@@ -165,6 +178,8 @@ FAULTS = {
     "{expected} to {place}, then {got}",
     "spent": "its backward can be called only once: the second time {detail}",
     "cotangent": "its backward changes the cotangent that it is given, which other nodes may share",
+    "forward": "its forward is not its reference's, {detail}: {place} is {got}, not {expected} (if only its "
+    "backward is meant: --reference '{name}:backward={detail}')",
 }
 
 
@@ -181,8 +196,9 @@ def node_faults(vjp: VJP, *, limit: int = DEFAULT_LIMIT) -> list[NodeFault]:
     engine = TorchEngine(vjp.job.dtype, vjp.job.random_seed)
     asked = [node for node in again.trace.applied if node.operator.function and node.index in arriving]
     faults: list[NodeFault] = []
-    for node in reversed(_evenly(asked)):
-        faults += _Asked(node, again.trace, arriving[node.index].double(), engine, limit).faults()
+    for node in reversed(evenly(asked)):
+        g = arriving[node.index].double()
+        faults += _Asked(node, again.trace, g, engine, limit, vjp.job.use).faults()
     return faults
 
 
@@ -199,7 +215,13 @@ def with_faults(leaves: Mapping[str, LeafCheck], faults: Sequence[NodeFault]) ->
     return judged
 
 
-def _evenly(nodes: Sequence[Applied]) -> list[Applied]:
+def leaves_before(nodes: Sequence[Node], trace: Trace) -> tuple[str, ...]:
+    """The names of the leaves whose gradient goes through these nodes."""
+    passed = ancestors(nodes, through=lambda node: bool(node.value.requires_grad))
+    return tuple(name for name, node in trace.inputs.items() if node in passed)
+
+
+def evenly(nodes: Sequence[Applied]) -> list[Applied]:
     """ASKED nodes of each function at the most, in order."""
     by_function: dict[str, list[Applied]] = {}
     for node in nodes:
@@ -219,6 +241,7 @@ class _Asked:
     g: torch.Tensor
     engine: TorchEngine
     limit: int
+    use: Mapping[str, Operator]
 
     @functools.cached_property
     def r(self) -> torch.Tensor:
@@ -245,9 +268,7 @@ class _Asked:
 
     def fault(self, kind: str, source: Node | None = None, **more: Any) -> NodeFault:
         """A fault of the node, or of what it hands to one of its arguments."""
-        sources = self.node.inputs if source is None else [source]
-        passed = ancestors(sources, through=lambda node: bool(node.value.requires_grad))
-        leaves = tuple(name for name, node in self.trace.inputs.items() if node in passed)
+        leaves = leaves_before(self.node.inputs if source is None else [source], self.trace)
         text = text_of(self.node, self.trace)
         return NodeFault(node=self.node, text=text, kind=kind, leaves=leaves, **more)
 
@@ -273,7 +294,9 @@ class _Asked:
         except (Exception, SystemExit) as error:
             faults.append(self.fault("spent", detail=self.told(error)))
         try:
-            forward = alone(self.node)
+            forward = alone(self.node, self.use)
+        except BadReference:
+            raise
         except Diagnostic:
             return faults
         if forward.outputs["y"].shape != tuple(self.g.shape):

@@ -13,6 +13,7 @@ from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.job.result import Forward
 from vjpcalc.language.naming import text_of
+from vjpcalc.language.scope import BadReference
 from vjpcalc.language.trace import Trace
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64, dtype_of
@@ -22,18 +23,24 @@ NOISY = 4.0  # times what one-ulp changes move an output: two engines may differ
 
 @stage("reference run")
 def reference_trace(run: Forward) -> tuple[Trace | None, str | None]:
-    """The reference engine's own run of the program on the same inputs, or None and why there is none."""
+    """The reference engine's own run of the program on the same inputs, or None and why there is none.
+
+    Raises BadReference where that is a reference's fault that the user gave.
+    """
     job = run.job
     inputs = {name: as_float64(value) for name, value in job.inputs.items()}
     try:
         trace = job.run(ReferenceEngine(job.random_seed), inputs)
+    except BadReference:
+        raise
     except Diagnostic as diagnostic:
         return None, f"the reference engine cannot run the program: {diagnostic.message}"
     if any(node.operator.function for node in trace.applied):
         again = job.run(ReferenceEngine(job.random_seed), inputs)
         if _differing(trace, {name: node.value for name, node in again.outputs.items()}, 0.0):
             return None, "the program is not deterministic: two runs of its forward differ"
-    taken = [decision.taken for decision in trace.decisions if isinstance(decision.taken, bool)]
+    decisions = [decision for decision in trace.decisions if not decision.of_reference]
+    taken = [decision.taken for decision in decisions if isinstance(decision.taken, bool)]
     torch_taken = [decision.taken for decision in run.trace.decisions if isinstance(decision.taken, bool)]
     if taken != torch_taken:
         return None, "the reference engine takes another branch: rounding decides a condition of the program"

@@ -32,6 +32,7 @@ from vjpcalc.check.noise import (
 from vjpcalc.check.nonfinite import backward_origin, forward_origin, output_not_finite
 from vjpcalc.check.pattern import dimensions, pattern, suspects
 from vjpcalc.check.reference import differs, reference_trace
+from vjpcalc.check.references import reference_faults
 from vjpcalc.check.replay import EPS
 from vjpcalc.check.witness import Witness, witness
 from vjpcalc.engines.noise import ON_MATRICES
@@ -80,15 +81,18 @@ def check(
         compared = witness(vjp.forward, trace, name, method, limit, tell)
         methods.append(compared.method)
         leaves[name] = judge_leaf(vjp, compared, noise, digits or 1)
+    faults, notes = reference_faults(vjp)
     if trace is not None:
-        leaves = with_faults(leaves, node_faults(vjp, limit=limit))
+        faults += node_faults(vjp, limit=limit)
+    leaves = with_faults(leaves, faults)
     statuses = {leaf.status for leaf in leaves.values()}
     status = next((status for status in (FAILED, INCONCLUSIVE) if status in statuses), PASSED)
     if methods:
         method = "probe" if "probe" in methods else methods[0]
     elif method == "auto":
         method = "explicit"
-    return replace(vjp, check=Check(status, method, "torch" if method == "forward" else "numexpr", leaves))
+    made = Check(status, method, "torch" if method == "forward" else "numexpr", leaves)
+    return replace(vjp, check=made, notes=(*vjp.notes, *notes))
 
 
 @stage("judge")

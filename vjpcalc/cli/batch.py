@@ -50,6 +50,7 @@ def batch(
         run.max_steps,
         run.max_elements,
         tuple(run.use or ()),
+        tuple(run.reference or ()),
     )
     shard = pool.Shard.of_environment()
     if out is None and (resume or shard.size > 1):

@@ -36,6 +36,15 @@ class RunOptions:
         list[str] | None,
         _given("--use", metavar="FILE.py:NAME", help="Make a Python function of torch tensors an operator."),
     ] = None
+    reference: Annotated[
+        list[str] | None,
+        _given(
+            "--reference",
+            metavar="NAME=EXPR",
+            help="Judge a --use function by this expression of its parameters; NAME:backward=… by its "
+            "derivative alone.",
+        ),
+    ] = None
     random_seed: Annotated[int, _given(metavar="N", min=0, help="Where rand and randn start.")] = 0
     max_steps: Annotated[int, _limit(help="Statements and operators that a program may run.")] = MAX_STEPS
     max_elements: Annotated[int, _limit(help="Elements that one tensor may have.")] = MAX_ELEMENTS
@@ -154,7 +163,7 @@ def read_job(options: JobOptions, *, seeded: bool = True) -> Job:
     with stage("import torch"):
         from vjpcalc.job.arguments import Reader
         from vjpcalc.job.job import make_job, parse_dtype
-        from vjpcalc.job.use import load
+        from vjpcalc.job.use import load, parse_reference
 
     dtype = parse_dtype(options.dtype)
     limits = Limits(options.max_steps, options.max_elements)
@@ -173,5 +182,6 @@ def read_job(options: JobOptions, *, seeded: bool = True) -> Job:
         dtype=dtype,
         limits=limits,
         use=use,
+        reference=dict(map(parse_reference, options.reference or ())),
         random_seed=options.random_seed,
     )

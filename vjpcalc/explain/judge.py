@@ -110,9 +110,15 @@ def by_rule(
 
 
 def by_differences(
-    alone: Trace, leaf: str, handed: np.ndarray, g: np.ndarray, dtype: torch.dtype, limit: int
+    alone: Trace,
+    leaf: str,
+    handed: np.ndarray,
+    g: np.ndarray,
+    dtype: torch.dtype,
+    limit: int,
+    source: str = "its forward",
 ) -> Judgement:
-    """torch's cotangent against Jᵀ·g of one node, ``alone``, whose forward is differentiated numerically."""
+    """torch's cotangent against Jᵀ·g of one node, ``alone``, whose ``source`` is differentiated."""
     (output,) = alone.outputs.values()
     if output.shape != g.shape:
         return Judgement(handed, INCONCLUSIVE, 0.0, f": its forward alone gives the shape {output.shape}")
@@ -123,7 +129,7 @@ def by_differences(
     def place(k: int) -> str:
         return witness.name(k).removeprefix(leaf)
 
-    return _judgement(value, numbers, "its forward's derivative is", place)
+    return _judgement(value, numbers, f"{source}'s derivative is", place)
 
 
 def _judgement(value: np.ndarray, numbers: Numbers, source: str, place: Callable[[int], str]) -> Judgement:

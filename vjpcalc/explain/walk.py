@@ -35,7 +35,7 @@ from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP
 from vjpcalc.language.naming import is_called, names_of
 from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in, with_values
 from vjpcalc.limits import DEFAULT_LIMIT
-from vjpcalc.operators.row import numel
+from vjpcalc.operators.row import Operator, numel
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 from vjpcalc.tensors.json import encode_number, to_record
@@ -174,7 +174,7 @@ def explain(vjp: VJP, *, arithmetic: bool = False, limit: int = DEFAULT_LIMIT) -
     for node in reversed(graph.nodes):
         if isinstance(node, Applied) and node.index in arriving:
             cotangent = arriving[node.index]
-            hands = tuple(_hand_on(node, graph, cotangent, engine, arrived, limit))
+            hands = tuple(_hand_on(node, graph, cotangent, engine, arrived, limit, vjp.job.use))
             name, text = graph.names[node.index], graph.text(node)
             steps.append(Step(len(steps) + 1, name, node, text, cotangent, hands))
     sums = tuple(_arithmetic(vjp)) if arithmetic else ()
@@ -195,7 +195,13 @@ def require_node(trace: Trace, name: str) -> None:
 
 
 def _hand_on(
-    node: Applied, graph: Graph, g: torch.Tensor, engine: TorchEngine, arrived: set[int], limit: int
+    node: Applied,
+    graph: Graph,
+    g: torch.Tensor,
+    engine: TorchEngine,
+    arrived: set[int],
+    limit: int,
+    use: Mapping[str, Operator],
 ) -> Iterator[Handed]:
     """What a node hands on where ``g`` arrived; ``arrived`` are the nodes that something has arrived at."""
     by_torch = iter(_by_torch(node, g, engine))
@@ -220,9 +226,10 @@ def _hand_on(
             name, accumulates = graph.names[source.index], source.index in arrived
             handed = np.zeros(source.shape) if cotangent is None else as_float64(cotangent)
             if rule is None:
-                forward_alone = forward_alone or alone(node)
+                forward_alone = forward_alone or alone(node, use)
                 leaf = f"argument {first + place}"
-                judgement = by_differences(forward_alone, leaf, handed, values["g"], g.dtype, limit)
+                what = "its reference" if node.operator.ref else "its forward"
+                judgement = by_differences(forward_alone, leaf, handed, values["g"], g.dtype, limit, what)
             else:
                 expected, shape = rule.cotangents[place]
                 noisy = functools.partial(rule.noisy, place, eps)

@@ -11,7 +11,7 @@ import torch  # noqa: TID253 (imported only once there is a job)
 from vjpcalc.diagnostics import Diagnostic, unknown
 from vjpcalc.engines.yours import Yours
 from vjpcalc.job.arguments import checked_name
-from vjpcalc.job.use import operator
+from vjpcalc.job.use import operator, with_references
 from vjpcalc.language.engine import Engine
 from vjpcalc.language.interpret import run
 from vjpcalc.language.syntax import parse
@@ -86,6 +86,7 @@ def make_job(
     dtype: str | torch.dtype | None = None,
     limits: Limits | None = None,
     use: Use | None = None,
+    reference: Mapping[str, str] | None = None,
     random_seed: int = 0,
 ) -> Job:
     """A Job from texts, lists and arrays: the arguments are those of ``api.vjp``. Raises Diagnostic."""
@@ -123,7 +124,7 @@ def make_job(
         outputs=outputs,
         dtype=kind,
         limits=limits or Limits(),
-        use=operators,
+        use=with_references(operators, reference or {}),
         random_seed=random_seed,
     )
 

@@ -1,15 +1,23 @@
-"""``--use FILE.py:NAME``: a Python function of torch tensors as an operator of the language."""
+"""``--use FILE.py:NAME``: a Python function of torch tensors as an operator of the language.
+
+``--reference NAME=EXPR`` gives it a reference, in the language.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vjpcalc.diagnostics import Diagnostic, raised, unknown
+from vjpcalc.language.interpret import PREFIXES
+from vjpcalc.language.scope import reference_program
+from vjpcalc.language.tree import Program, names_in
+from vjpcalc.language.values import CONSTANTS
 from vjpcalc.operators.row import Operator, Parameter
 
 
@@ -80,3 +88,44 @@ def operator(name: str, function: Callable[..., Any]) -> Operator:
         elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
             parameters.append(Parameter(parameter.name))
     return Operator(name, tuple(parameters), "array", family="Yours", torch=name, function=function)
+
+
+def with_references(use: Mapping[str, Operator], references: Mapping[str, str]) -> dict[str, Operator]:
+    """A user's functions, with the references that they are judged by.
+
+    ``references`` maps ``NAME`` to a program in the function's parameters; ``NAME:backward`` says that only
+    its slope is meant. Raises Diagnostic: (usage) for another name, else for the program.
+    """
+    referred = dict(use)
+    for key, text in references.items():
+        name, _, part = key.partition(":")
+        if name not in use:
+            hint = None if use else "--use FILE.py:NAME makes one an operator"
+            raise unknown("usage", f"--reference: there is no function '{name}' of yours", name, use, hint)
+        if part not in ("", "backward"):
+            known = (name, f"{name}:backward")
+            raise unknown("usage", f"--reference: there is no '{key}'", key, known)
+        if not isinstance(text, str):
+            raise Diagnostic("usage", f"--reference: the reference of '{name}' is a text, not {text!r}")
+        _check_names(use[name], reference_program(name, text))
+        referred[name] = replace(use[name], ref=text, slope_only=part == "backward")
+    return referred
+
+
+def parse_reference(text: str) -> tuple[str, str]:
+    """``NAME=EXPR`` → NAME and EXPR. Raises Diagnostic (usage)."""
+    name, equals, expression = text.partition("=")
+    if not equals or not name.partition(":")[0].strip().isidentifier():
+        hint = "for example --reference 'fast_gelu=gelu(x)'"
+        raise Diagnostic("usage", f"--reference takes NAME=EXPR, not '{text}'", hint=hint)
+    return name.strip(), expression
+
+
+def _check_names(operator: Operator, program: Program) -> None:
+    """Raise Diagnostic (name) where a reference reads anything but the parameters of its function."""
+    known = [parameter.name for parameter in operator.parameters]
+    for name in names_in(program.statements):
+        if name.name not in (*known, *program.assigned, *CONSTANTS, *PREFIXES):
+            message = f"the reference of '{operator.name}' reads '{name.name}'"
+            hint = f"the parameters of '{operator.name}' are {', '.join(known)}"
+            raise unknown("name", message, name.name, known, hint, name.span, program.source)

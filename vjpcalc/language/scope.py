@@ -7,6 +7,7 @@ scope of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from abc import ABC, abstractmethod
@@ -50,6 +51,16 @@ def row_program(row: Operator, text: str) -> tree.Program:
         return parsed(text)
     except Diagnostic as diagnostic:
         raise RowError(row, f"{diagnostic.message}: {text}") from None
+
+
+class BadReference(Diagnostic):
+    """What a user gave as the reference of a function is none: it does not run, or has another shape."""
+
+
+@functools.lru_cache(1024)
+def reference_program(name: str, text: str) -> tree.Program:
+    """The reference that a user gave for a function, as a Program. Raises Diagnostic."""
+    return syntax.parse(text, f"reference of {name}")
 
 
 @dataclass(eq=False)
@@ -233,7 +244,44 @@ class Scope(ABC):
             raise _engine_error(operator, arguments, error, expression) from error
 
     def expand(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Node:
-        return self.tensor(self.run_text(operator, operator.ref, arguments, span), span)
+        if operator.function is None:
+            return self.tensor(self.run_text(operator, operator.ref, arguments, span), span)
+        slope = self.referred(operator, arguments, span)
+        frozen = dataclasses.replace(operator, ref="", frozen=True)
+        value = self.applied(frozen, arguments, self.compute(frozen, arguments, None), span)
+        if value.shape != slope.shape:
+            raise BadReference(
+                "shape",
+                f"the reference of '{operator.name}' gives the shape {slope.shape}, "
+                f"'{operator.name}' itself {value.shape}",
+                span=span, source=self.source,
+            )  # fmt: skip
+        # what follows is computed of the function's own value, and differentiated along its reference
+        text = "slope + detach(value - slope)"
+        return self.tensor(self.run_text(operator, text, {"slope": slope, "value": value}, span), span)
+
+    def referred(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Node:
+        """The value of the reference that a user gave for a function. Raises BadReference."""
+        program = reference_program(operator.name, operator.ref)
+        site = self.call_site or (span, tuple(self.iterations))
+        use = {name: own for name, own in self.use.items() if name != operator.name}
+        scope = type(self)(
+            self.engine, self.trace, program.source, self.limits,
+            {name: dataclasses.replace(own, ref="") for name, own in use.items()},
+            call_site=site, names=dict(arguments),
+        )  # fmt: skip
+        before = len(self.trace.decisions)
+        try:
+            result = scope.tensor(scope.run(program.statements), None)
+        except Diagnostic as diagnostic:
+            raise BadReference(
+                diagnostic.kind, f"the reference of '{operator.name}': {diagnostic.message}",
+                hint=diagnostic.hint, span=diagnostic.span, source=diagnostic.source,
+            ) from None  # fmt: skip
+        self.trace.decisions[before:] = [
+            dataclasses.replace(decision, of_reference=True) for decision in self.trace.decisions[before:]
+        ]
+        return result
 
     def parts(self, operator: Operator, arguments: Mapping[str, Any], span: Span | None) -> Any:
         """The results of a row that has several: Fields, or a tuple where their number depends on the

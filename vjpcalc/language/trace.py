@@ -68,11 +68,16 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A condition on the value of a tensor, and how it came out."""
+    """A condition on the value of a tensor, and how it came out.
+
+    One ``of_reference`` stands in the reference of a user's function: torch, which runs the function, takes
+    no such decision.
+    """
 
     node: Node
     taken: Any
     span: Span
+    of_reference: bool = False
 
 
 @dataclass(frozen=True, slots=True)

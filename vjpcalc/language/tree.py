@@ -5,7 +5,8 @@ Signs, methods and function calls all become one thing, Apply, by the name of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from vjpcalc.diagnostics import Source, Span
@@ -137,3 +138,15 @@ class Program:
     @property
     def text(self) -> str:
         return self.source.text
+
+
+def names_in(part: Any) -> Iterator[Name]:
+    """Every Name in a program or a part of one, in the order in which they stand."""
+    if isinstance(part, Name):
+        yield part
+    elif isinstance(part, tuple):
+        for item in part:
+            yield from names_in(item)
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from names_in(getattr(part, field.name))

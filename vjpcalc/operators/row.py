@@ -170,6 +170,7 @@ class Operator:
     frozen: bool = False  # no gradient flows through: the result is a constant
     hidden: bool = False  # a part of another row: reached by that row, not by name
     function: Callable[..., Any] | None = None  # a user's own (--use): called as it is, by both engines
+    slope_only: bool = False  # a user's own, whose ref is meant for its backward: its values are others
 
     def __str__(self) -> str:
         return self.signature

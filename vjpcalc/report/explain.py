@@ -237,7 +237,9 @@ class _Show:
             if _is_wrong(handed):
                 right = [Text("should be", "dim"), numbers.coloured(value)]
                 blocks = self.fitting([target, sign, by_torch], right, indent)
-            return [*blocks, line(Text("checked by differencing its forward", "dim"), indent=indent)]
+            ref = "; ".join(step.node.operator.ref.split("\n"))
+            how = f"checked by its reference, {ref}" if ref else "checked by differencing its forward"
+            return [*blocks, line(Text(how, "dim"), indent=indent)]
         blocks = self.by_rule(step, handed, value, [target, sign], indent)
         if not _is_wrong(handed):
             return blocks

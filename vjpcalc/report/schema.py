@@ -113,8 +113,13 @@ DEFINITIONS: dict[str, Schema] = {
             "dtype": {"type": ["string", "null"], "description": "Of numbers without one (float64)."},
             "check": {"enum": ["auto", "explicit", "probe", "forward", "off", None]},
             "digits": {"type": ["integer", "null"], "description": "That a pass needs.", "minimum": 1},
+            "reference": {
+                "type": ["object", "null"],
+                "additionalProperties": {"type": "string"},
+                "description": "Expressions that --use functions are judged by, by NAME or NAME:backward.",
+            },
         },
-        optional="id inputs seed wrt outputs dtype check digits",
+        optional="id inputs seed wrt outputs dtype check digits reference",
         additionalProperties=False,
     ),
     "record": {
