@@ -20,7 +20,7 @@ from vjpcalc.check.replay import Replay
 from vjpcalc.check.witness import Witness
 
 DIRECTIONS = 8  # random directions in which the others move: at a tie of three, a few of them show nothing
-COSTLY = 2  # … by differences
+COSTLY = 4  # … by differences
 TOGETHER = 10.0  # times the largest slope that was seen while others move
 APART = 1e-5  # relative, between slopes of which one is taken in steps from one side
 
@@ -78,7 +78,7 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
     alone = differences(replay, direction * shift).scaled(1 / (factor * shift))
     with np.errstate(all="ignore"):
         value, doubt = _total(v, alone.value), _total(np.abs(v), alone.error)
-    kinks = replay.kinks or not replay.analytic
+    kinks = bool(replay.kinks) or (not replay.analytic and _has_ties(replay.leaf.value))
     sides = _sides(replay, direction) if replay.kinks else None
     if sides is None:
         left, right = _total(v, alone.left), _total(v, alone.right)
@@ -105,6 +105,11 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
     if bent or together:  # the central slope is of no use there
         doubt = APART * max((abs(slope) for slope in seen if math.isfinite(slope)), default=0.0)
     return Slopes(value, doubt, left, right, tuple(seen), bent or together, together)
+
+
+def _has_ties(x: np.ndarray) -> bool:
+    """True if elements of a leaf are equal: what a function of the user's own sorts or ranks may be at a tie."""
+    return np.unique(x).size < x.size
 
 
 def _total(v: np.ndarray, part: np.ndarray) -> float:

@@ -70,24 +70,26 @@ def check(
     if trace is not None:
         trouble = differs(trace, vjp.forward, lambda name: noise.of_output(name, THOROUGH))
         trace = None if trouble else trace
-    leaves: dict[str, LeafCheck] = {}
-    methods = []
-    for name in vjp.gradients:
-        tell = None if progress is None else functools.partial(progress, name)
-        if trace is None:
-            shape = (sum(t.numel() for t in vjp.outputs.values()), vjp.gradients[name].numel())
-            leaves[name] = LeafCheck(status=INCONCLUSIVE, jacobian_shape=shape, reason=trouble)
-            continue
-        compared = witness(vjp.forward, trace, name, method, limit, tell)
-        methods.append(compared.method)
-        leaves[name] = judge_leaf(vjp, compared, noise, digits or 1)
     faults, notes = reference_faults(vjp)
-    if trace is not None:
-        faults += node_faults(vjp, limit=limit)
+    leaves: dict[str, LeafCheck] = {}
+    witnesses: dict[str, Witness] = {}
+    if trace is None:
+        m = sum(output.numel() for output in vjp.outputs.values())
+        for name, gradient in vjp.gradients.items():
+            shape = (m, gradient.numel())
+            leaves[name] = LeafCheck(status=INCONCLUSIVE, jacobian_shape=shape, reason=trouble)
+    else:
+        for name in vjp.gradients:
+            tell = None if progress is None else functools.partial(progress, name)
+            witnesses[name] = witness(vjp.forward, trace, name, method, limit, tell)
+        faults += node_faults(vjp, witnesses, limit=limit)
+        faulty = {name for fault in faults for name in fault.leaves}
+        for name, one in witnesses.items():
+            leaves[name] = judge_leaf(vjp, one, noise, digits or 1, faulty=name in faulty)
     leaves = with_faults(leaves, faults)
     statuses = {leaf.status for leaf in leaves.values()}
     status = next((status for status in (FAILED, INCONCLUSIVE) if status in statuses), PASSED)
-    if methods:
+    if methods := [one.method for one in witnesses.values()]:
         method = "probe" if "probe" in methods else methods[0]
     elif method == "auto":
         method = "explicit"
@@ -96,20 +98,24 @@ def check(
 
 
 @stage("judge")
-def judge_leaf(vjp: VJP, witness: Witness, noise: GradientNoise, required: int = 1) -> LeafCheck:
-    """The verdict on one leaf; a pass needs ``required`` digits."""
+def judge_leaf(
+    vjp: VJP, witness: Witness, noise: GradientNoise, required: int = 1, *, faulty: bool = False
+) -> LeafCheck:
+    """The verdict on one leaf; a pass needs ``required`` digits.
+
+    Of one that a function of the user's own has made ``faulty`` no second opinion is asked.
+    """
     name = witness.jacobian.leaf
     gradient = vjp.gradients[name]
     v = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
     numbers = numbers_of(witness, as_float64(gradient).ravel(), v, gradient.dtype)
     depth, accuracy = depth_and_accuracy(vjp.trace, name)
     numbers = replace(numbers, depth=depth, accuracy=accuracy)
-    numbers = replace(
-        numbers,
-        noise=functools.partial(_noise, witness, v, numbers, noise),
-    )
-    verdict = judge(numbers, required)
-    return leaf_check(vjp, witness, numbers, verdict)
+    if faulty:
+        numbers = replace(numbers, slopes=None)
+    else:
+        numbers = replace(numbers, noise=functools.partial(_noise, witness, v, numbers, noise))
+    return leaf_check(vjp, witness, numbers, judge(numbers, required))
 
 
 def _noise(
