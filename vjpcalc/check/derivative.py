@@ -4,8 +4,8 @@ No derivative rule is involved: the *forward* values are differentiated, by a co
 operator on the way has an exact complex kernel, else by differences at several steps (ladder.py says which of
 them are believed). Each entry comes with a bound of its own error.
 
-In the usual case three large steps and one small one, for a second look, are all it takes: 8 evaluations.
-More steps are taken where these disagree, or leave too much open.
+In the usual case two large steps and a small one, for a second look, are all it takes: 6 evaluations. More
+steps are taken where these disagree, or leave too much open.
 
 At a kink the derivative from each side is taken: where they differ there is no derivative, and the check says
 so instead of judging.
@@ -29,8 +29,8 @@ from vjpcalc.stages import stage
 SAME = 1e-9  # relative: the slopes from both sides, each by a complex step
 # Levels of the ladder. Steps are relative to the direction, that is to |x|.
 USUAL = (0, 1, 2)
-SECOND = 8  # 9e-7: finer than any structure of interest, coarser than float32's rounding
-FINER = 4  # levels beyond the second look, to 7e-9: only where a kink is suspected
+SECOND = 7  # 3e-6: finer than any structure of interest, coarser than float32's rounding
+FINER = 5  # levels beyond the second look, to 7e-9: only where a kink is suspected
 GAP = 6  # levels at the most between two looks, where x is large: sin(x) at 1e6
 LARGE = (-3, -2, -1)  # larger ones, to 0.5, where rounding hides the slope: 1e12 + x; and in place of USUAL …
 COARSE = 2.0**-20  # … where numbers are rounded as much as this on the way: to float16 or bfloat16
@@ -39,6 +39,7 @@ RESOLVED = 2.0**-42  # relative: x + h and x differ by a thousand units in the l
 SMALL = 0.1  # |x| below which steps of the size of 1 are tried too: exp(x) at 1e-17
 
 ENOUGH = 1e-9  # relative error at which no more is asked for
+NOTHING = 1e-11  # relative error that is not worth an evaluation
 TRUST = 1e-10  # the least relative error that differences are believed to have, whatever they show
 CONFIRMED = 0.1  # of what the largest step changed: the error of three steps that a second look confirms
 ROUNDING = 2.0  # units of EPS·|f| by which a value of f is taken to be off
@@ -103,7 +104,8 @@ def relative_scale(x: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         power = np.exp2(np.floor(np.log2(np.abs(x))))
     sized = np.isfinite(power) & (power > 0)
-    power = np.where(sized & (power < FLOOR), np.clip(power * BESIDE, LOWEST, FLOOR), power)
+    small = np.minimum(power, FLOOR)
+    power = np.where(sized & (power < FLOOR), np.clip(small * BESIDE, LOWEST, FLOOR), power)
     return np.where(sized, power, np.median(power[sized]) if sized.any() else 1.0)
 
 
@@ -167,13 +169,17 @@ def differences(replay: Replay, direction: np.ndarray) -> Sided:
     look = _Look(replay, direction)
     if look.beside < 1:
         return differences(replay, direction * look.beside).scaled(1 / look.beside)
-    look.take((*look.usual, *look.seconds))
     with np.errstate(all="ignore"):
-        usual = _usual(look)
+        look.take((look.usual[0], look.usual[-1], *look.seconds))
+        usual, still, finite = _usual(look, look.levels[:2]), look.still(), np.isfinite(look.center)
+        if not (usual.settled | still).all():
+            look.take(look.usual)
+            usual, still = _usual(look, look.usual), look.still()
         value, error, reach = usual.value, usual.error, usual.reach
-        still, finite = look.still(), np.isfinite(look.center)
-        tied = look.tied(still)
-        hard = np.flatnonzero(finite & ~usual.settled & (~still | (tied & (look.size < SMALL))))
+        asked = look.is_worth_asking(still, np.max(np.abs(value), initial=0.0))
+        tied = look.tied(still) if asked else still
+        closer = tied & (asked and look.size < SMALL)
+        hard = np.flatnonzero(finite & ~usual.settled & (~still | closer))
         left, right, kink = value.copy(), value.copy(), np.zeros(value.shape, bool)
         if hard.size:
             slopes = _search(look, hard, usual)
@@ -183,7 +189,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Sided:
             still &= look.still()
         value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
         error[still] = look.unseen(tied & still & finite)[still]
-        error = np.maximum(error, TRUST * np.abs(value))
+        error = np.fmax(error, TRUST * np.abs(value))
     return Sided(value, error, DIFFERENCES, kink, left, right, reach, look.flipped())
 
 
@@ -223,8 +229,7 @@ class _Look:
 
     def _at(self, level: int, t: float) -> np.ndarray:
         try:
-            with np.errstate(all="ignore"):
-                return self.replay(self.x + t * self.direction)
+            return self.replay(self.x + t * self.direction)
         except BranchFlip as flip:
             self._flips[level] = flip.decision
             return np.full_like(self.center, np.nan)
@@ -232,8 +237,7 @@ class _Look:
     def _elsewhere(self, x: np.ndarray) -> np.ndarray:
         """The values at a point that has nothing to do with x; NaN where there are none."""
         try:
-            with np.errstate(all="ignore"):
-                return self.replay(x)
+            return self.replay(x)
         except Exception:  # a branch flips, or a function of the user's own refuses such numbers
             return np.full_like(self.center, np.nan)
 
@@ -261,14 +265,19 @@ class _Look:
             same &= values == self.center
         return same
 
+    def is_worth_asking(self, still: np.ndarray, slope: float) -> bool:
+        """False where outputs that never moved can have no slope that counts beside that of others."""
+        if not self.certain:
+            return bool(still.any())
+        largest = np.max(np.abs(self.center), where=still & np.isfinite(self.center), initial=1.0)
+        return bool(still.any() and self.grain * largest > NOTHING * slope * step(self.levels[0]))
+
     def tied(self, still: np.ndarray) -> np.ndarray:
         """Which of the outputs that are ``still`` depend on what the direction moves, all the same.
 
         Arithmetic hands on a NaN: an output that has its value also where these elements are NaN has nothing
         to do with them. Any other may have moved by less than its rounding shows.
         """
-        if not still.any():
-            return still
         return still & ~(self._elsewhere(np.where(self.direction != 0, np.nan, self.x)) == self.center)
 
     def unseen(self, tied: np.ndarray) -> np.ndarray:
@@ -279,12 +288,10 @@ class _Look:
         grain = self.grain * np.fmax(1.0, np.abs(self.center))
         steps = np.full(tied.shape, step(self.levels[0]))
         if tied.any() and not self.certain:
-            away = np.where(
-                self.direction != 0, np.sign(self.direction) * (1.37 * np.abs(self.x) + 0.71), 0.0
-            )
-            far = [self._elsewhere(self.x + side * away) == self.center for side in (1, -1)]
-            share = np.min(np.abs(away / self.direction)[self.direction != 0], initial=np.inf)
-            steps[far[0] & far[1]] = share
+            away = np.sign(self.direction) * (1.37 * np.abs(self.x) + 0.71)
+            same = [self._elsewhere(self.x + side * away) == self.center for side in (1, -1)]
+            moved = self.direction != 0
+            steps[same[0] & same[1]] = np.min(np.abs(away / self.direction), where=moved, initial=np.inf)
         return np.where(tied, grain / steps, 0.0)
 
     def noise(self, where: np.ndarray, measured: bool) -> np.ndarray:
@@ -309,9 +316,12 @@ class _Look:
         for levels in zip(self.levels, self.levels[1:], self.levels[2:], strict=False):
             if levels[2] - levels[0] == 2:
                 above, below = self.sides(levels, where)
-                inner, outer = _ends(levels, (above - below) / (2 * steps(levels)))
-                moved = ((above != center) | (below != center)).all(0) & np.isfinite(outer)
-                scatter = np.where(moved, 2 * NOISE * np.abs(outer - inner) * step(levels[2]), scatter)
+                h, parts = steps(levels), combinations(levels, 2).parts
+                odd = parts @ ((above - below) / (2 * h)) * h[2]
+                even = parts @ ((above + below - 2 * center) / (2 * h**2)) * h[2] ** 2
+                found = 2 * NOISE * np.fmax(np.abs(odd[1] - odd[0]), np.abs(even[1] - even[0]))
+                moved = ((above != center) | (below != center)).all(0) & np.isfinite(found)
+                scatter = np.where(moved, found, scatter)
         most = np.inf if self.certain and not self.replay.stepped else self.grain * size
         scatter = np.where(np.isfinite(scatter), scatter, self.grain * size)
         return np.fmax(noise, np.where(flat, np.clip(scatter, ROUNDING * EPS * size, most), 0.0))
@@ -319,21 +329,15 @@ class _Look:
 
 def _seconds(size: float) -> list[int]:
     """The levels of the second look: one relative to x, and where x is large others, down to NEAREST."""
-    if size * step(SECOND) <= 8 * NEAREST:
+    if size * step(SECOND) <= 25 * NEAREST:
         return [SECOND]
     last = SECOND + level_of(max(NEAREST / size, RESOLVED) / step(SECOND))
     between = math.ceil((last - SECOND) / GAP)
     return [SECOND + round((last - SECOND) * k / between) for k in range(between + 1)]
 
 
-def _ends(levels: tuple[int, ...], quotients: np.ndarray) -> np.ndarray:
-    """What a few levels say without the largest step, and without the smallest: shape (2, m)."""
-    runs = combinations(levels, 2)
-    return runs.weights[[runs.inner[runs.whole], runs.outer[runs.whole]]] @ quotients
-
-
 class _Usual(NamedTuple):
-    """The slope that three large steps show, (m,), and what a second look makes of it.
+    """The slope that large steps show, (m,), and what a second look makes of it.
 
     It is ``surprised`` where it sees another slope, and ``bent`` where its two sides see different ones;
     elsewhere ``noise`` is what it saw of the rounding of the values.
@@ -348,34 +352,41 @@ class _Usual(NamedTuple):
     noise: np.ndarray
 
 
-def _usual(look: _Look) -> _Usual:
-    levels, center = look.usual, look.center
+def _usual(look: _Look, levels: tuple[int, ...]) -> _Usual:
+    """The slope by a few large steps.
+
+    Two are enough where a second look agrees, which then bounds the error; three know their own, smaller one.
+    """
+    center = look.center
     above, below = look.sides(levels)
     h, runs, size = steps(levels), combinations(levels, 2), np.abs(center)
     quotients = (above - below) / (2 * h)
-    weights = runs.weights[runs.whole]
+    weights = runs.weights[-1]
     value = weights @ quotients
-    inner, outer = _ends(levels, quotients)
-    rounding = ROUNDING * EPS * np.maximum(np.maximum(np.abs(above), np.abs(below)), size)
-    noise = look.replay.eps * (size + np.abs(value)) if look.coarse else np.zeros(value.shape)
-    error = CONFIRMED * np.abs(outer - inner)
-    doubt = error + np.abs(weights) @ (np.maximum(rounding, noise) / h)
+    inner, outer = runs.parts @ quotients
     reach = np.fmax(np.abs(above[0] - center), np.abs(below[0] - center)) / h[0]
     slope = np.fmax(np.abs(value), reach)
     bend = (above[-1] + below[-1] - 2 * center) / h[-1] ** 2
+    rounding = ROUNDING * EPS * np.maximum(np.maximum(np.abs(above), np.abs(below)), size)
+    noise = look.replay.eps * (size + np.abs(value)) if look.coarse else np.zeros(value.shape)
+    few = len(levels) < len(USUAL)
+    error = np.zeros(value.shape) if few else CONFIRMED * np.abs(outer - inner)
+    hidden = np.abs(weights) @ (np.maximum(rounding, noise) / h)
     surprised, bent = np.zeros(value.shape, bool), np.zeros(value.shape, bool)
     for level in look.seconds if not look.coarse else ():
         up, down, t = look.above[level], look.below[level], step(level)
-        own = SURPRISE * ROUNDING * EPS * np.maximum(np.maximum(np.abs(up), np.abs(down)), size)
+        own = ROUNDING * EPS * np.maximum(np.maximum(np.abs(up), np.abs(down)), size)
         apart = np.abs((up - down) / (2 * t) - value)
+        if few and level == look.seconds[0]:
+            error = apart + np.abs(outer - inner) * (t / h[0]) ** 2 + own / t
         curved = np.abs(up + down - 2 * center - bend * t**2)
-        surprised |= ~(apart <= doubt + own / t + ENOUGH * slope)
-        bent |= ~(curved <= own + 0.1 * KINK * slope * t)
+        surprised |= ~(apart <= error + hidden + SURPRISE * own / t + ENOUGH * slope)
+        bent |= ~(curved <= SURPRISE * own + 0.1 * KINK * slope * t)
         noise = np.fmax(noise, 2 * np.fmax((apart - error) * t, (curved - CURVED * np.abs(bend) * t**2) / 2))
     noise = np.where(surprised | bent, 0.0, noise)
     error += np.abs(weights) @ (np.maximum(rounding, noise) / h)
-    settled = (error <= ENOUGH * slope) & ~surprised & ~bent
-    return _Usual(value, error, reach, settled | look.coarse, surprised, bent, noise)
+    settled = (error <= ENOUGH * (np.abs(value) if few else slope)) & ~surprised & ~bent
+    return _Usual(value, error, reach, settled | (look.coarse and not few), surprised, bent, noise)
 
 
 class _Slopes(NamedTuple):
@@ -412,7 +423,7 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
     slopes = judged()
     second = look.sides(look.seconds, where)
     bend = np.abs(second[0] + second[1] - 2 * look.center[where])
-    bent &= (bend > 4 * look.noise(where, measured)).any(0)
+    bent &= ~(bend <= 4 * look.noise(where, measured)).all(0)
 
     def unsettled(*, hidden: bool) -> np.ndarray:
         """Where the error is too large still, by rounding or by anything else."""
@@ -433,7 +444,8 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
         look.take(range(look.seconds[-1] + 1, look.seconds[-1] + 1 + FINER))
         slopes = judged()
     error = np.fmax(slopes.error, _stairs(look, where, slopes))
-    return slopes._replace(error=error, kink=slopes.kink & bent)
+    endless = np.isinf(slopes.left) | np.isinf(slopes.right)
+    return slopes._replace(error=error, kink=slopes.kink & (bent | endless))
 
 
 def _ones(size: float) -> list[tuple[int, ...]]:
@@ -448,7 +460,7 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
     levels, center = look.levels, look.center[where]
     above, below = look.sides(levels, where)
     h = steps(levels)
-    size = np.maximum(np.maximum(np.abs(above), np.abs(below)), np.abs(center))
+    size = np.fmax(np.fmax(np.abs(above), np.abs(below)), np.abs(center))
     rounding = np.maximum(ROUNDING * EPS * size, noise) / h
     central = estimate(levels, 2, (above - below) / (2 * h), rounding)
     right = estimate(levels, 1, (above - center) / h, 2 * rounding)
@@ -459,10 +471,12 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
     unseen = 2 * np.abs((above[-1] - below[-1]) / (2 * h[-1]) - mean)
     error = (left.error + right.error) / 2 + unseen
     better = error < central.error
-    sides = [
-        _limit(side.value, quotients, 2 * rounding)
-        for side, quotients in ((left, (center - below) / h), (right, (above - center) / h))
-    ]
+    sides = [left.value, right.value]
+    if levels[-1] - levels[-3] == 2:
+        sides = [
+            _limit(side.value, quotients, 2 * rounding)
+            for side, quotients in ((left, (center - below) / h), (right, (above - center) / h))
+        ]
     slope = np.fmax(np.fmax(np.abs(left.value), np.abs(right.value)), reach)
     apart = np.abs(sides[1] - sides[0])
     return _Slopes(
@@ -472,7 +486,7 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
         np.where(better, left.blocked | right.blocked, central.blocked),
         sides[0],
         sides[1],
-        ~(apart <= KINK * slope + 1.5 * (left.error + right.error)),
+        np.isinf(apart) | np.isnan(apart) | (apart > KINK * slope + 1.5 * (left.error + right.error)),
     )
 
 
@@ -485,7 +499,7 @@ def _limit(value: np.ndarray, quotients: np.ndarray, rounding: np.ndarray) -> np
     change, changed = np.abs(last) - np.abs(before), np.abs(before) - np.abs(old)
     grows = (change > GROWS * np.abs(changed) + 4 * rounding[-3:].sum(0)) & (changed > 0)
     endless = grows | ~np.isfinite(last)
-    return np.where(endless, np.copysign(np.inf, last), np.where(np.isnan(value), last, value))
+    return np.where(endless, np.where(last < 0, -np.inf, np.inf), np.where(np.isnan(value), last, value))
 
 
 def _stairs(look: _Look, where: np.ndarray, slopes: _Slopes) -> np.ndarray:

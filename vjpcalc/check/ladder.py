@@ -49,7 +49,7 @@ class Combinations(NamedTuple):
     ``weights`` (k, levels) are what the quotients enter with. A run's error is ``share`` of the difference
     between the two runs that it was made of, ``inner`` without its largest step and ``outer`` without its
     smallest. ``tops`` holds for each level the runs that have it as their largest step. A ``sound`` run
-    leaves no level out: only such a one is ever taken. ``whole`` is the run of all levels, if there are few.
+    leaves no level out: only such a one is ever taken. The last run is that of all levels, if there are few.
     """
 
     weights: np.ndarray
@@ -59,7 +59,11 @@ class Combinations(NamedTuple):
     share: np.ndarray
     sound: np.ndarray
     tops: list[np.ndarray]
-    whole: int
+
+    @property
+    def parts(self) -> np.ndarray:
+        """The weights of the two runs that the last is made of, shape (2, levels)."""
+        return self.weights[[self.inner[-1], self.outer[-1]]]
 
 
 @functools.lru_cache(256)
@@ -84,7 +88,7 @@ def combinations(levels: tuple[int, ...], power: int) -> Combinations:
             outer[k], share[k] = k - 1, 2 / ((h[top - 1] / h[top]) ** power - 1)
     sound = np.array([top < end and levels[end] - levels[top] == end - top for top, end in runs])
     tops = [np.array([index[run] for run in runs if run[0] == top]) for top in range(n)]
-    return Combinations(weights, used, inner, outer, share, sound, tops, index.get((0, n - 1), 0))
+    return Combinations(weights, used, inner, outer, share, sound, tops)
 
 
 class Estimate(NamedTuple):

@@ -32,6 +32,8 @@ CUBIC = np.linalg.qr(np.vander(PLACES, 4))[0]
 SINGLE = 2.0**-20  # of |f| and of its slope: float32's rounding, a few times over
 TOO_NOISY = 2.0**-7  # of |f|: what scatters more is no rounding of any dtype (sin at 1e12) …
 CANCELLED = 2.0**-44  # … unless it is as little of |x|: sin(x)**2 + cos(x)**2 - 1
+AGAIN = 8.0  # times as much scatter, for points 40 times as far apart, is still the same
+SAME = 0.95  # cosine: the same pattern again is no scatter
 LARGE = 1e4  # numbers that may well have structure of width 1 that scatters like float32: x + sin(x) at 1e8
 
 
@@ -221,27 +223,29 @@ class Replay:
         """
         x, size = np.abs(self.leaf.value), np.abs(self.primal)
         largest = float(np.max(x, initial=1.0))
-        found, closer, shown = np.zeros(size.shape), np.zeros(size.shape), np.zeros(size.shape, bool)
         # steps that no quantiser makes are made by rounding, if not that of float32 then of a cancellation
         most = TOO_NOISY if self.eps <= EPS and not self.stepped else SINGLE
+        found, shown, before = np.zeros(size.shape), np.zeros(size.shape, bool), None
         for spread in SPREADS:
-            scatter, slope, moved = self._scatter(spread)
-            if spread == SPREADS[0]:
+            rest, slope, moved = self._scatter(spread)
+            with np.errstate(all="ignore"):
+                scatter = np.sqrt(np.sum(rest**2, axis=0) / (len(PLACES) - 4))
+            if before is None:
                 taken = scatter <= TOO_NOISY * size + CANCELLED * largest
             else:
-                again = (closer > 0) & (scatter <= 16 * closer) & (largest <= LARGE)
-                again &= scatter <= SINGLE * (size + slope)
+                again = _alike(rest, before) & (scatter <= SINGLE * (size + slope)) & (largest <= LARGE)
                 taken = (~shown & (scatter <= most * (size + slope))) | again
             found = np.where(moved & taken, np.fmax(found, scatter), found)
-            shown, closer = shown | moved, scatter
-        return np.fmax(EPS * size, found)
+            shown, before = shown | moved, rest
+        return np.fmax(found, size * (EPS if self.eps <= SINGLE else self.eps / 2))
 
     def _scatter(self, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For points within a relative ``spread``: each output's noise, its slope, and whether it moved.
+        """For points within a relative ``spread``: what a cubic through them leaves over, shape (points, m);
+        the slope, and which outputs moved.
 
-        The noise is what a cubic through the points leaves over. They lie on one side of x, a little away: a
-        kink or a jump at x would look like noise. They are uneven, as the steps of a staircase are not; and
-        each element moves by another share of itself, for a function may not see that all do by the same.
+        The points lie on one side of x, a little away: a kink or a jump at x would look like noise. They are
+        uneven, as the steps of a staircase are not; and each element moves by another share of itself, for a
+        function may not see that all do by the same.
         """
         x = np.asarray(self.leaf.value, dtype=np.float64)
         shares = (32 + np.arange(x.size).reshape(x.shape) * 13 % 31) / 64
@@ -249,16 +253,14 @@ class Replay:
         try:
             values = np.stack([self(x + place * step) for place in PLACES])
         except BranchFlip:
-            none = np.zeros_like(self.primal)
-            return none, none, none.astype(bool)
+            values = np.broadcast_to(self.primal, (len(PLACES), self.primal.size))
         with np.errstate(all="ignore"):
             slope = np.ptp(values, axis=0) / (spread * float(np.ptp(PLACES)))
-            left = values - values[0]
-            left = left - CUBIC @ (CUBIC.T @ left)
-            noise = np.sqrt(np.sum(left**2, axis=0) / (len(PLACES) - 4))
+            rest = values - values[0]
+            rest = rest - CUBIC @ (CUBIC.T @ rest)
             changes = np.count_nonzero(np.diff(values, axis=0), axis=0)
-        moved = (2 * changes >= len(PLACES) - 1) & np.isfinite(noise)
-        return np.where(moved, noise, 0.0), slope, moved
+        moved = (2 * changes >= len(PLACES) - 1) & np.isfinite(rest).all(0)
+        return np.where(moved, rest, 0.0), slope, moved
 
     @functools.cached_property
     def _single_steps(self) -> list[Step]:
@@ -292,6 +294,17 @@ class Replay:
                 raise
             is_complex = any(np.iscomplexobj(get(source)) for source in node.inputs)
             return np.full(node.shape, complex(np.nan, np.nan) if is_complex else np.nan)
+
+
+def _alike(rest: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Whether what is left over of values far apart scatters like that of values close together, (m,).
+
+    It is as much, and not the same: a cube root's looks the same everywhere.
+    """
+    with np.errstate(all="ignore"):
+        large, small = np.linalg.norm(rest, axis=0), np.linalg.norm(before, axis=0)
+        same = np.abs(np.sum(rest * before, axis=0)) > SAME * large * small
+    return (small > 0) & (large <= AGAIN * small) & ~same
 
 
 def varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, Node]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np  # noqa: TID253 (imported only once a function is called)
@@ -22,19 +21,24 @@ STEPS = {"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside", "
 _default = threading.RLock()
 
 
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+class default_dtype:  # noqa: N801 (used like a function)
     """While it lasts, torch's default dtype is this one; then it is again what it was.
 
     torch has one for the whole process, so another thread that wants one waits.
     """
-    with _default:
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def __enter__(self) -> None:
+        _default.acquire()
+        self.before = torch.get_default_dtype()
+        if self.before != self.dtype:
+            torch.set_default_dtype(self.dtype)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_default_dtype(self.before)
+        _default.release()
 
 
 class Precision(NamedTuple):
