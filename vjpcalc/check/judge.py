@@ -43,6 +43,8 @@ FAR = 100.0
 UNDERFLOW = 2.0**-511
 # Half a digit, relative: half way, as rounding has it, to a number that may err by all of itself.
 HALF = 10.0**-0.5
+# Relative, of slopes that are taken from one side by differences (leaky_relu of a function of the user's own).
+SIDES = 1e-5
 # Numbers that are looked at one by one, the worst first; the rest are like them.
 EXAMINED = 16
 # Farther than this many times what a few runs explain: more runs would not explain it either.
@@ -200,7 +202,18 @@ def bent(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
     verdict.causes[kinks] = Cause.KINK
     if numbers.slopes is None or numbers.left is None or numbers.right is None:
         return
-    straight = kinks & (distance(numbers.left, numbers.right) <= DOUBT * np.abs(numbers.left))
+    low, high = np.fmin(numbers.left, numbers.right), np.fmax(numbers.left, numbers.right)
+    room = verdict.tolerance - verdict.doubt + SIDES * np.fmax(np.abs(low), np.abs(high))
+    outside = (numbers.gradient < low - room) | (numbers.gradient > high + room)
+    # a complex step has torch's own conventions at a kink; differences have none
+    wrong(
+        numbers, verdict, kinks & outside & np.isfinite(low + high) & (verdict.doubt > DOUBT * numbers.size)
+    )
+    straight = (
+        kinks
+        & (verdict.causes == Cause.KINK)
+        & (distance(numbers.left, numbers.right) <= DOUBT * np.abs(numbers.left))
+    )
     straight &= ~(
         distance(numbers.left, numbers.gradient) <= verdict.tolerance + DOUBT * np.abs(numbers.left)
     )

@@ -26,6 +26,7 @@ from vjpcalc.diagnostics import Diagnostic, Source, element_name, raised
 from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.engines.yours import default_dtype
 from vjpcalc.job.autograd import cotangents, dense
 from vjpcalc.job.faults import own_fault
 from vjpcalc.job.result import FAILED, VJP, Cause, LeafCheck
@@ -81,11 +82,12 @@ def arguments_of(node: Applied, use: Mapping[str, Operator] | None) -> tuple[Int
 class ByItself:
     """A node applied once more in torch: ``tensors`` are its arguments in order, ``result`` what it gives.
 
-    Those of its arguments are leaves that require a gradient in the job.
+    Those of its arguments are leaves that require a gradient in the job. ``dtype`` is the job's default.
     """
 
     tensors: tuple[torch.Tensor, ...]
     result: torch.Tensor
+    dtype: torch.dtype
 
     def backward(self, cotangent: torch.Tensor, *, keep: bool = False) -> list[torch.Tensor | None]:
         """What torch's backward of this node hands to each argument: None to a constant, or for 0.
@@ -95,9 +97,10 @@ class ByItself:
         wanted = [value for value in self.tensors if value.requires_grad]
         if not self.result.requires_grad or not wanted:
             return [None] * len(self.tensors)
-        gradients = iter(
-            torch.autograd.grad(self.result, wanted, cotangent, allow_unused=True, retain_graph=keep)
-        )
+        with default_dtype(self.dtype):
+            gradients = iter(
+                torch.autograd.grad(self.result, wanted, cotangent, allow_unused=True, retain_graph=keep)
+            )
         handed = [next(gradients) if value.requires_grad else None for value in self.tensors]
         return [None if part is None else dense(part) for part in handed]
 
@@ -122,7 +125,7 @@ def by_itself(
     arguments = {p.name: with_values(node.arguments[p.name], fresh) for p in operator.parameters}
     with engine.session(), torch.enable_grad():
         result = engine.apply(operator, arguments)
-    return ByItself(tuple(tensors), result)
+    return ByItself(tuple(tensors), result, engine.dtype)
 
 
 # ---- what is wrong with a user's backward ------------------------------------------------------------------

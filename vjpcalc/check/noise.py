@@ -92,7 +92,7 @@ class GradientNoise:
 
     def __init__(self, vjp: VJP) -> None:
         self.vjp = vjp
-        self._runs: dict[float, list[dict[str, np.ndarray] | None]] = {}
+        self._runs: dict[tuple[float, bool], list[dict[str, np.ndarray] | None]] = {}
 
     def of_output(self, name: str, pairs: int) -> np.ndarray:
         """How far an output moves, flattened."""
@@ -101,17 +101,21 @@ class GradientNoise:
     def of(
         self, leaf: str, project: Callable[[np.ndarray], np.ndarray], pairs: int, ulps: float = 1.0
     ) -> np.ndarray:
-        """How far a leaf's gradient (n,) moves, as it is compared (``project``), over pairs of runs."""
-        runs = self._runs.setdefault(ulps, [])
+        """How far a leaf's gradient (n,) moves, as it is compared (``project``), over pairs of runs.
+
+        What functions of the user's own round inside of them counts where there is a doubt.
+        """
+        inside = pairs > QUICK and any(node.operator.function for node in self.vjp.trace.applied)
+        runs = self._runs.setdefault((ulps, inside), [])
         for noise in noises(pairs, skip=len(runs) // 2):
-            runs.append(self._run(noise, ulps))
+            runs.append(self._run(noise, ulps, inside))
         return half_range(None if run is None else project(run[leaf]) for run in runs[: 2 * pairs])
 
     @stage("noise")
-    def _run(self, noise: Noise, ulps: float) -> dict[str, np.ndarray] | None:
+    def _run(self, noise: Noise, ulps: float, inside: bool) -> dict[str, np.ndarray] | None:
         """The gradients of one run, flattened; None where rounding decides a branch."""
         job = self.vjp.job
-        engine = TorchEngine(job.dtype, job.random_seed, noise, ulps)
+        engine = TorchEngine(job.dtype, job.random_seed, noise, ulps, inside)
         try:
             run = forward(job, engine)
             gradients, _ = backward(run, {name: [seed] for name, seed in self.vjp.seeds.items()})

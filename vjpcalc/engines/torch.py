@@ -25,7 +25,8 @@ class TorchEngine:
 
     ``noise`` turns this into stochastic arithmetic: every value that is computed and every cotangent that a
     node hands on is moved at random by ``ulps`` units in the last place, so that the spread of the gradients
-    over a few runs measures their rounding error. Inputs are what they are.
+    over a few runs measures their rounding error. Inputs are what they are, but for those of functions of the
+    user's own, where the rounding ``inside`` is to count, which nobody knows.
     """
 
     name = "torch"
@@ -37,8 +38,9 @@ class TorchEngine:
         seed: int = 0,
         noise: Noise | None = None,
         ulps: float = 1.0,
+        inside: bool = True,
     ) -> None:
-        self.dtype, self.noise, self.ulps = dtype, noise, ulps
+        self.dtype, self.noise, self.ulps, self.inside = dtype, noise, ulps, inside
         self._creation = ReferenceEngine(seed)  # both engines draw the same random numbers
 
     def apply(self, operator: Operator, values: Mapping[str, Any]) -> torch.Tensor:
@@ -90,6 +92,8 @@ class TorchEngine:
     def _moved(self, row: Operator, value: Any) -> Any:
         """What goes into a long sum or a matrix algorithm, moved by an ulp, and its cotangent too."""
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        if row.function is not None and not self.inside:
             return value
         narrow = value.dtype not in (torch.float32, torch.float64)
         return value * self._factors(value) if accumulates(row, narrow) else value
