@@ -7,6 +7,7 @@ import functools
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
+from vjpcalc.check.derivative import DIFFERENCES
 from vjpcalc.check.judge import Numbers
 from vjpcalc.check.noise import smallest
 from vjpcalc.check.slopes import kinked, slopes
@@ -30,6 +31,7 @@ def numbers_of(witness: Witness, gradient: np.ndarray, v: np.ndarray, dtype: tor
             bent=kinked(jacobian, v),
             left=None if jacobian.left is None else transposed(witness, v, jacobian.left),
             right=None if jacobian.right is None else transposed(witness, v, jacobian.right),
+            coarse=jacobian.method == DIFFERENCES,
             eps=info.eps,
             depth=ONE_NODE,
             smallest=smallest(dtype),

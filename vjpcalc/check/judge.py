@@ -56,7 +56,8 @@ class Numbers:
     """What is compared: n numbers of a gradient with what a witness says of them. All arrays are (n,).
 
     ``size`` is what is summed into each number, without signs, and ``doubt`` the witness's own error.
-    ``bent`` marks the numbers at which an operator has a kink, with the slopes ``left`` and ``right``.
+    ``bent`` marks the numbers at which an operator has a kink, with the slopes ``left`` and ``right``; the witness
+    is ``coarse`` where it differences, and knows of no convention at a kink.
     A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's operators
     are known to lose on top. ``smallest`` is the dtype's smallest subnormal, ``largest`` its largest number.
     ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``; in QUICK pairs
@@ -71,6 +72,7 @@ class Numbers:
     bent: np.ndarray
     left: np.ndarray | None = None
     right: np.ndarray | None = None
+    coarse: bool = False
     eps: float
     depth: float
     accuracy: float = 0.0
@@ -90,6 +92,7 @@ class Verdict:
     expected: np.ndarray
     doubt: np.ndarray
     tolerance: np.ndarray
+    model: np.ndarray  # of which the rounding model is this much
     noise: np.ndarray
     relative: np.ndarray
     slopes: dict[int, Slopes] = field(default_factory=dict)
@@ -144,6 +147,7 @@ def agree(numbers: Numbers) -> Verdict:
         expected=numbers.expected.copy(),
         doubt=numbers.doubt.copy(),
         tolerance=np.zeros(n),
+        model=np.zeros(n),
         noise=np.zeros(n),
         relative=np.zeros(n),
     )
@@ -154,7 +158,8 @@ def agree(numbers: Numbers) -> Verdict:
     floor = numbers.depth * max(numbers.smallest, UNDERFLOW)
     tiny = (np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected)) <= floor) & (error > usual)
     unknown = np.flatnonzero(tiny | ~np.isfinite(numbers.expected))
-    verdict.tolerance = usual + verdict.doubt + floor
+    verdict.model = usual + floor
+    verdict.tolerance = verdict.model + verdict.doubt
     for k in unknown[: EXAMINED if numbers.slopes else 0]:
         slopes = look(numbers, verdict, k)
         if np.isfinite(slopes.value) and not slopes.bent:
@@ -203,9 +208,9 @@ def bent(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
     if numbers.slopes is None or numbers.left is None or numbers.right is None:
         return
     low, high = np.fmin(numbers.left, numbers.right), np.fmax(numbers.left, numbers.right)
-    room = verdict.tolerance - verdict.doubt + SIDES * np.fmax(np.abs(low), np.abs(high))
+    # noise is no room here: it moves a number over the kink
+    room = verdict.model + SIDES * np.fmax(np.abs(low), np.abs(high))
     outside = (numbers.gradient < low - room) | (numbers.gradient > high + room)
-    # a complex step has torch's own conventions at a kink; differences have none
     wrong(
         numbers, verdict, kinks & outside & np.isfinite(low + high) & (verdict.doubt > DOUBT * numbers.size)
     )
@@ -246,7 +251,7 @@ def examine(numbers: Numbers, verdict: Verdict, k: int) -> Cause:
         verdict.expected[k] = slopes.value
     gradient, expected, allowed = numbers.gradient[k], verdict.expected[k], verdict.tolerance[k]
     low, high = slopes.range()
-    room = slopes.doubt + allowed - verdict.doubt[k]
+    room = slopes.doubt + (verdict.model[k] if numbers.bent[k] else allowed - verdict.doubt[k])
     jumps = slopes.bent and not np.isfinite(high - low)
     if jumps or (slopes.bent and not (gradient < low - room or gradient > high + room)):
         return Cause.KINK

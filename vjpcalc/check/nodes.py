@@ -385,6 +385,10 @@ class _Asked:
         numbers = numbers_of(witness, handed, as_float64(v).ravel(), v.dtype)
         if witness.replay is not None:
             numbers = replace(numbers, eps=max(numbers.eps, witness.replay.eps))
+        if (
+            self.engine.dtype != torch.float64
+        ):  # numbers that a function makes are rounded to it: where(…, 1.0, 0.1)
+            numbers = replace(numbers, accuracy=2 * torch.finfo(self.engine.dtype).eps)
 
         def noise(doubtful: np.ndarray, pairs: int) -> np.ndarray:
             if not doubtful.any():
