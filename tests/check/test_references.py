@@ -42,6 +42,8 @@ LEVELS = function("Levels", lambda x: torch.floor(x * 16) / 16, lambda x, g: g)
 REVERSED = function("Reversed", torch.clone, lambda x, g: -g)
 FUSED = function("Fused", torch.nn.functional.gelu, gelu_slope)
 SINGLE = function("Single", lambda x: torch.nn.functional.gelu(x.float()).to(x.dtype), gelu_slope)
+HALF = function("Half", lambda x: torch.nn.functional.gelu(x.bfloat16()).to(x.dtype), gelu_slope)
+BY_NUMPY = function("ByNumPy", lambda x: torch.from_numpy(np.sign(x.numpy())), lambda x, g: g)
 TYPO = function("Typo", lambda x: 0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.0447 * x**3))), gelu_slope)
 CUT = function("Cut", lambda x: torch.nn.functional.gelu(x) * (x < 1.5), gelu_slope)
 STEEP = function("Steep", torch.nn.functional.gelu, lambda x, g: 1.001 * gelu_slope(x, g))
@@ -62,6 +64,8 @@ CASES = {
         FUSED, {"f": "x * 0.5 * (1 + torch.special.erf(x / 2**0.5))"}, X, "passed", "judged by its reference",
     ),
     "a kernel in float32": (SINGLE, {"f": "F.gelu(x)"}, X, "passed", "judged by its reference"),
+    "a kernel in bfloat16": (HALF, {"f": "F.gelu(x)"}, X, "passed", "judged by its reference"),
+    "signs by NumPy": (BY_NUMPY, {"f": "x"}, X, "passed", "constant around these values"),
     "a wrong constant in the forward": (
         TYPO, {"f": "gelu(x)"}, X, "failed", "its forward is not its reference's, gelu(x)",
     ),

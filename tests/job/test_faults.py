@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import vjpcalc
-from vjpcalc.job.faults import parameter_name
 from vjpcalc.job.use import operator
 
 
@@ -25,29 +24,28 @@ def function(backward: Any) -> type[torch.autograd.Function]:
 
 
 X, B = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [1.0, 2.0, 3.0]
-SUMMED = "a gradient has the shape of its argument: what was broadcast is summed"
-EACH = "backward returns a gradient for each argument of forward, None for one that has none"
+IN_ORDER = (
+    "backward returns one for each argument of forward, in order (x, b): None for one that is no tensor"
+)
 RETURNS = {
     "a matrix that is transposed": (
         lambda ctx, g: (2 * g.T, g.sum(0)),
-        "'Affine.backward' returns the shape (3, 2) for 'x', whose shape is (2, 3)", SUMMED,
+        "'Affine.backward' gives 'x' a gradient of shape (3, 2), not (2, 3) (test_faults.py:",
+        "it has the right number of elements: .reshape((2, 3)) puts them in place",
     ),
     "a vector that is summed over the wrong dimension": (
         lambda ctx, g: (2 * g, g.sum(1)),
-        "'Affine.backward' returns the shape (2,) for 'b', whose shape is (3,)", SUMMED,
+        "'Affine.backward' gives 'b' a gradient of shape (2,), not (3,) (test_faults.py:",
+        "a gradient has one number for each element of its argument, in its shape",
     ),
     "a number": (
         lambda ctx, g: (g.sum(), g.sum(0)),
-        "'Affine.backward' returns the shape () for 'x', whose shape is (2, 3)", SUMMED,
+        "'Affine.backward' gives 'x' a gradient of shape (), not (2, 3) (test_faults.py:",
+        "a gradient has one number for each element of its argument, in its shape",
     ),
-    "one for two": (
-        lambda ctx, g: 2 * g, "'Affine.backward' returns 1 gradient, and its forward takes 2 arguments", EACH,
-    ),
-    "three for two": (
-        lambda ctx, g: (g, g, g),
-        "'Affine.backward' returns 3 gradients, and its forward takes 2 arguments", EACH,
-    ),
-}  # fmt: skip
+    "one for two": (lambda ctx, g: 2 * g, "'Affine.backward' returns 1 gradient, not 2 (", IN_ORDER),
+    "three for two": (lambda ctx, g: (g, g, g), "'Affine.backward' returns 3 gradients, not 2 (", IN_ORDER),
+}
 
 
 @pytest.mark.parametrize("what", RETURNS)
@@ -56,7 +54,8 @@ def test_a_backward_that_returns_the_wrong_thing(what: str) -> None:
     affine = operator("affine", function(backward))
     with pytest.raises(vjpcalc.Diagnostic) as raised:
         vjpcalc.vjp("sum(affine(x, b))", {"x": X, "b": B}, use={"affine": affine})
-    assert (raised.value.message, raised.value.hint) == (message, hint)
+    assert raised.value.message.startswith(message)
+    assert raised.value.hint == hint
 
 
 FILE = """\
@@ -85,8 +84,8 @@ def singular(x):
 @pytest.mark.parametrize(
     ("expression", "line"),
     [
-        ("sum(Wrong(x))", "line 5: return g.nothing  # here"),
-        ("singular(x)", "line 19: return torch.linalg.inv(x * 0)  # here"),
+        ("sum(Wrong(x))", "own.py:5 is  return g.nothing  # here"),
+        ("singular(x)", "own.py:19 is  return torch.linalg.inv(x * 0)  # here"),
     ],
 )
 @pytest.mark.parametrize("command", [[], ["explain"], ["jacobian", "--by", "backward"]], ids=str)
@@ -98,20 +97,4 @@ def test_an_error_in_a_users_file_keeps_its_line(
     name = expression.removeprefix("sum(").partition("(")[0]
     ran = cli(*command[:1], expression, "x=[[1,2],[3,4]]", *command[1:], "--use", f"own.py:{name}")
     assert ran.status == 3
-    assert ran.err.rstrip().endswith(f"hint: at own.py, {line}")
-
-
-class NewStyle(torch.autograd.Function):
-    @staticmethod
-    def forward(x, weight):
-        return x * weight
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        pass
-
-
-def test_an_argument_is_called_as_forward_calls_it() -> None:
-    assert parameter_name("NewStyle", 1) == "'weight'"
-    assert parameter_name("NewStyle", 2) == "argument 2"
-    assert parameter_name("NoSuchFunction", 0) == "argument 0"
+    assert ran.err.rstrip().endswith(f"hint: {line}")

@@ -10,30 +10,31 @@ rounding and signs are, it is a straight-through estimator, whose forward is ano
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
-import torch  # noqa: TID253
 
-from vjpcalc.check.compared import ONE_NODE
 from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.nodes import NodeFault, alone, arguments_of, by_itself, evenly, leaves_before
+from vjpcalc.check.nodes import NodeFault, alone, arguments_of, evenly, leaves_before
 from vjpcalc.check.noise import USUAL, half_range
 from vjpcalc.engines.noise import Noise, noises
-from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.job.result import VJP
 from vjpcalc.language.naming import text_of
-from vjpcalc.language.trace import Applied
+from vjpcalc.language.trace import Applied, Node, with_values
 from vjpcalc.operators.row import Operator
 from vjpcalc.tensors.dtypes import as_float64
 
-SINGLE = 2.0**-23  # the unit of rounding: a function of the user's may work in float32 inside
+EXACT = (
+    2.0**-44
+)  # relative: two formulas of one function in float64 are rarely farther apart (gelu by erf, by tanh)
+ROUNDINGS = 8.0  # of the function's own precision: a kernel in float32 is this close to its formula
 NOISES = 10.0  # times what an ulp of the arguments moves a value: it may round more often than once inside
-CANCELLED = 2.0**-40  # of the largest value: what may be left of it where another is 0
+CANCELLED = 2.0**-40  # of the largest value: what may be left of it where another is 0 (the tails of gelu)
 NEARBY = 2.0**-16  # of an element: a step that float32 sees, and round(x) mostly does not
 
-
-Step = Callable[[torch.Tensor], torch.Tensor]  # how far an argument is moved
+Step = Callable[[np.ndarray], np.ndarray]  # how far an argument is moved
 
 
 def reference_faults(vjp: VJP) -> tuple[list[NodeFault], list[str]]:
@@ -41,7 +42,6 @@ def reference_faults(vjp: VJP) -> tuple[list[NodeFault], list[str]]:
 
     Raises BadReference.
     """
-    engine = TorchEngine(vjp.job.dtype, vjp.job.random_seed)
     faults: list[NodeFault] = []
     notes: dict[str, str] = {}
     for node in evenly([node for node in vjp.trace.applied if node.operator.function and node.operator.ref]):
@@ -50,16 +50,18 @@ def reference_faults(vjp: VJP) -> tuple[list[NodeFault], list[str]]:
             notes[name] = f"{name}: its backward is judged by {text}; its forward is not compared"
             continue
         notes.setdefault(name, f"{name}: judged by its reference, {text}")
-        own, expected = forwards(node, engine, vjp.job.use)
-        if not apart(own, expected).any():
+        own, expected = forwards(node, vjp.job.use)
+        precision = ReferenceEngine().precision(node.operator, _arguments(node))
+        unit = max(precision.eps, EXACT)
+        if not apart(own, expected, unit).any():
             continue
-        if is_constant(node, engine):
+        if (precision.stepped or precision.eps < NEARBY) and is_constant(node):
             notes[name] = (
                 f"{name}: its backward is judged by {text}; its forward is constant around these values, as "
                 "a straight-through estimator's is, and not compared"
             )
             continue
-        wrong = apart(own, expected, NOISES * _noise(node, engine))
+        wrong = apart(own, expected, unit, NOISES * _noise(node, unit))
         if wrong.any():
             error = np.where(wrong, np.nan_to_num(distance(own, expected), nan=np.inf), -1.0)
             k = np.unravel_index(int(np.argmax(error)), error.shape)
@@ -72,9 +74,7 @@ def reference_faults(vjp: VJP) -> tuple[list[NodeFault], list[str]]:
     return faults, list(notes.values())
 
 
-def forwards(
-    node: Applied, engine: TorchEngine, use: Mapping[str, Operator]
-) -> tuple[np.ndarray, np.ndarray]:
+def forwards(node: Applied, use: Mapping[str, Operator]) -> tuple[np.ndarray, np.ndarray]:
     """What a function makes of a node's arguments and what its reference does, in float64.
 
     Raises BadReference.
@@ -82,35 +82,23 @@ def forwards(
     forward = alone(node, use)  # refuses another shape
     walk, arguments = arguments_of(node, use)
     expected = np.asarray(walk.referred(node.operator, arguments, None).value, float)
-    own = _moved(node, engine, torch.zeros_like)
+    own = _moved(node, np.zeros_like)
     return np.asarray(forward.outputs["y"].value if own is None else own, float), expected
 
 
-def apart(own: np.ndarray, expected: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
-    """Where two forwards differ by more than rounding, in float32 inside, and ``noise`` explain."""
+def apart(own: np.ndarray, expected: np.ndarray, unit: float, noise: np.ndarray | float = 0.0) -> np.ndarray:
+    """Where two forwards differ by more than rounding to ``unit``, relative, and ``noise`` explain."""
     with np.errstate(all="ignore"):
         error = distance(own, expected)
         size = np.where(np.isfinite(error), np.fmax(np.abs(own), np.abs(expected)), 0.0)
-        return ~(error <= ONE_NODE * SINGLE * size + CANCELLED * np.max(size, initial=0.0) + noise)
+        return ~(error <= ROUNDINGS * unit * size + CANCELLED * np.max(size, initial=0.0) + noise)
 
 
-def _noise(node: Applied, engine: TorchEngine) -> np.ndarray:
-    """How far a function's values move where each number that it is given moves by an ulp, of float32."""
-
-    def moved(noise: Noise) -> np.ndarray | None:
-        return _moved(node, engine, lambda x: x * torch.from_numpy(noise(x.shape)) * SINGLE)
-
-    return half_range(map(moved, noises(USUAL)))
-
-
-def is_constant(node: Applied, engine: TorchEngine) -> bool:
+def is_constant(node: Applied) -> bool:
     """True if each element of a function's value stays as it is, at least to one side of its arguments."""
 
     def moved(steps: int) -> np.ndarray | None:
-        def step(x: torch.Tensor) -> torch.Tensor:
-            return steps * NEARBY * torch.from_numpy(random_directions(x.numpy(), 1)[0])
-
-        return _moved(node, engine, step)
+        return _moved(node, lambda x: steps * NEARBY * random_directions(x, 1)[0])
 
     def same(near: np.ndarray | None, far: np.ndarray | None) -> np.ndarray:
         return np.asarray(False if near is None or far is None else distance(near, far) == 0)
@@ -118,14 +106,28 @@ def is_constant(node: Applied, engine: TorchEngine) -> bool:
     return bool((same(moved(1), moved(2)) | same(moved(-1), moved(-2))).all())
 
 
-def _moved(node: Applied, engine: TorchEngine, step: Step) -> np.ndarray | None:
+def _noise(node: Applied, unit: float) -> np.ndarray:
+    """How far a function's values move where each number that it is given moves by ``unit`` of itself."""
+
+    def moved(noise: Noise) -> np.ndarray | None:
+        return _moved(node, lambda x: x * noise(x.shape) * unit)
+
+    return half_range(map(moved, noises(USUAL)))
+
+
+def _moved(node: Applied, step: Step) -> np.ndarray | None:
     """A function's values where each argument that requires a gradient is moved; None where it has none."""
-
-    def convert(x: torch.Tensor) -> torch.Tensor:
-        exact = x.detach().double()
-        return exact + step(exact) if x.requires_grad else exact
-
     try:
-        return as_float64(by_itself(node, engine, convert).result)
+        return np.asarray(ReferenceEngine().apply(node.operator, _arguments(node, step)), float)
     except (Exception, SystemExit):
         return None
+
+
+def _arguments(node: Applied, step: Step = np.zeros_like) -> dict[str, Any]:
+    """A node's arguments in float64, each that requires a gradient moved by a step."""
+
+    def exact(source: Node) -> np.ndarray:
+        value = as_float64(source.value)
+        return value + step(value) if source.value.requires_grad else value
+
+    return {p.name: with_values(node.arguments[p.name], exact) for p in node.operator.parameters}
