@@ -177,7 +177,8 @@ composed("layer_norm(x, normalized_shape: shape, weight: tensor = None, bias: te
               "weight": (_RUN, "g * standardized(x, n, eps)"), "bias": "g"},
          samples=("layer_norm(x, (3,)) | x(2,3)", "layer_norm(x, (3,), w, b) | x(2,3) w(3) b(3)",
                   "layer_norm(x, (2, 3), w) | x(4,2,3) w(2,3)", "layer_norm(x, [3], eps=0.1) | x(3)"),
-         example="'layer_norm(x, (2,), eps=0)' x='[1, 3]' --seed '[1, 0]' -> x = [0, 0]")
+         example="'layer_norm(x, (3,), eps=0)' x='[-1, 0, 1]' --seed '[1, 0, 0]' "
+                 "-> x = [0.2041241, -0.4082483, 0.2041241]")
 _CHANNELS = """p = {0}
                for i in range(x.ndim - 2):
                    p = unsqueeze(p, -1)"""
@@ -208,7 +209,8 @@ composed("group_norm(x, num_groups: int, weight: tensor = None, bias: tensor = N
               "bias": ("z = g", _BY_CHANNEL)},
          samples=("group_norm(x, 2) | x(2,4,3)", "group_norm(x, 2, w, b) | x(2,4,3) w(4) b(4)",
                   "group_norm(x, 1, w) | x(2,2,2,2) w(2)"),
-         example="'group_norm(x, 1, eps=0)' x='[[1, 3]]' --seed '[[1, 0]]' -> x = [[0, 0]]")
+         example="'group_norm(x, 1, eps=0)' x='[[-1, 0, 1]]' --seed '[[1, 0, 0]]' "
+                 "-> x = [[0.2041241, -0.4082483, 0.2041241]]")
 composed("instance_norm(x, running_mean: constant = None, running_var: constant = None, "
          "weight: tensor = None, bias: tensor = None, use_input_stats: flag = True, momentum: number = 0.1, "
          "eps: number = 1e-05)",
@@ -221,7 +223,8 @@ composed("instance_norm(x, running_mean: constant = None, running_var: constant 
               "weight": ("z = g * standardized(x, numel(x) // (x.shape[0] * x.shape[1]), eps)", _BY_CHANNEL),
               "bias": ("z = g", _BY_CHANNEL)},
          samples=("instance_norm(x) | x(2,2,3)", "instance_norm(x, weight=w, bias=b) | x(2,2,3) w(2) b(2)"),
-         example="'instance_norm(x, eps=0)' x='[[[1, 3]]]' --seed '[[[1, 0]]]' -> x = [[[0, 0]]]")
+         example="'instance_norm(x, eps=0)' x='[[[-1, 0, 1]]]' --seed '[[[1, 0, 0]]]' "
+                 "-> x = [[[0.2041241, -0.4082483, 0.2041241]]]")
 composed("batch_norm(x, running_mean: constant, running_var: constant, weight: tensor = None, "
          "bias: tensor = None, training: flag = False, momentum: number = 0.1, eps: number = 1e-05)",
          requires={"not training": "training mode changes the running statistics; pass training=False"},
