@@ -141,7 +141,7 @@ def _numeric(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
     trace = required_reference(run)
     made = {}
     for leaf in run.leaves:
-        J = jacobian(Replay(trace, leaf), _of(leaf, progress))  # noqa: N806 (the field's name for it)
+        J = jacobian(Replay(trace, leaf), progress=_of(leaf, progress))  # noqa: N806 (the field's name for it)
         kinks = None if J.kinks is None else np.asarray(J.dense(J.kinks).any(0))
         made[leaf] = Matrix(J.dense(), J.method, kinks)
     return made

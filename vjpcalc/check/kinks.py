@@ -15,8 +15,7 @@ DIRECTIONS = 2  # random directions in which a kink is looked for
 def kinked(jacobian: Jacobian, v: np.ndarray) -> np.ndarray:
     """Which compared numbers have a kink in a part that the seed counts, shape (n,)."""
     if jacobian.kinks is None:
-        width = jacobian.shape[1] if jacobian.columns is not None else jacobian.entries.shape[1]
-        return np.zeros(width, bool)
+        return np.zeros(jacobian.layout.width, bool)
     return jacobian.transposed((v != 0).astype(float), jacobian.kinks.astype(float)) > 0
 
 

@@ -14,7 +14,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 import torch  # noqa: TID253
 
 from vjpcalc.check.derivative import COMPLEX_STEP, relative_scale
-from vjpcalc.check.jacobian import unit
+from vjpcalc.check.jacobian import evaluate
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise, noises
@@ -113,9 +113,13 @@ def reference_spread(witness: Witness, v: np.ndarray, wanted: np.ndarray) -> np.
     if replay is None or jacobian.method != COMPLEX_STEP:
         return width
     scale = relative_scale(np.asarray(replay.leaf.value))
-    if (columns := jacobian.columns) is not None:
-        units = unit(scale, columns)
-        return spread(lambda noise: jacobian.transposed(v, replay.complex_step(scale, noise) / units))
+    if jacobian.colours is not None:
+
+        def noisy(noise: Noise) -> np.ndarray:
+            along = functools.partial(replay.complex_step, noise=noise)
+            return jacobian.transposed(v, evaluate(replay, jacobian.layout, along, wanted))
+
+        return spread(noisy)
     for k in np.flatnonzero(wanted)[:ASKED]:
         direction, factor = witness.direction(scale, k)
         along = functools.partial(replay.complex_step, direction)

@@ -89,28 +89,29 @@ def judge(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> Lea
     name = jacobian.leaf
     gradient = vjp.gradients[name]
     eps = torch.finfo(gradient.dtype).eps
-    v = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
+    seed = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
+    v, weight = witness.seed(seed), witness.seed(np.abs(seed), sizes=True)
     flat = as_float64(gradient).ravel()
     depth = 2 + (len(witness.replay.varying) if witness.replay is not None else len(trace.nodes))
     with np.errstate(all="ignore"):
         own = witness.projected(flat)
         expected = jacobian.transposed(v)
-        size = np.fmax(jacobian.transposed(np.abs(v), np.abs(jacobian.entries)), np.abs(own))
+        size = np.fmax(jacobian.transposed(weight, np.abs(jacobian.entries)), np.abs(own))
         size = np.fmax(size, witness.projected_size(np.abs(flat)))
-        doubt = jacobian.transposed(np.abs(v), jacobian.errors)
+        doubt = jacobian.transposed(weight, jacobian.errors)
         error = np.abs(own - expected)
         floor = depth * smallest(gradient.dtype)
         tolerance = (eps * depth + accuracy(vjp.trace, name)) * size + doubt + floor
         scale = max(_largest(np.abs(own)), _largest(np.abs(expected)))
     report = LeafCheck(
         status=PASSED,
-        jacobian_shape=jacobian.shape,
+        jacobian_shape=(seed.size, flat.size),
         jt_seed=expected.reshape(witness.shape) if witness.directions is None else None,
         max_abs_error=_largest(error),
         max_rel_error=_relative(_largest(error), scale),
         tolerance=_largest(tolerance),
         differentiation=jacobian.method,
-        structure="one entry a row" if jacobian.columns is not None else None,
+        structure=witness.structure,
         digits=max(0, math.floor(-math.log10(max(_relative(_largest(error), scale), 1e-16))))
         if math.isfinite(_largest(error))
         else None,
