@@ -69,6 +69,8 @@ def relative_scale(x: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         power = np.exp2(np.floor(np.log2(np.abs(x))))
     sized = np.isfinite(power) & (power > 0)
+    if sized.all():
+        return power
     return np.where(sized, power, np.median(power[sized]) if sized.any() else 1.0)
 
 

@@ -50,6 +50,6 @@ def forward_jacobian(run: Forward, leaf: str, progress: Callable[[int, int], Non
     entries = np.stack(columns, axis=1) if columns else np.zeros((m, 0))
     eps = torch.finfo(value.dtype).eps
     return Jacobian(
-        leaf=leaf, layout=Layout((m, value.numel())), entries=entries, errors=eps * np.abs(entries),
-        method="forward mode",
+        leaf=leaf, layout=Layout((m, value.numel()), np.ones(value.shape)), entries=entries,
+        errors=eps * np.abs(entries), method="forward mode",
     )  # fmt: skip

@@ -25,25 +25,27 @@ FEW = 32
 class Layout:
     """Which numbers a Jacobian of ``shape`` (m, n) holds, and which of its columns share an evaluation.
 
-    It has a column for each of the leaf's ``elements`` (None: for all n), and after them one for each of the
+    It has a column for each of the leaf's ``elements`` (None: all n), and after them one for each of the
     ``directions`` (n, k), if there are any: J·u. Entry e stands in row ``rows[e]`` and column ``columns[e]``,
     and all others are 0; both are None where every entry is held, (m, width). Columns of one of ``colours``,
-    numbered from 0, share an evaluation; None: each has its own.
+    numbered from 0, share an evaluation; None: each has its own. ``scale``, shaped like the leaf, is how far
+    each element is moved.
     """
 
     shape: tuple[int, int]
+    scale: np.ndarray
     rows: np.ndarray | None = None
     columns: np.ndarray | None = None
     colours: np.ndarray | None = None
     elements: np.ndarray | None = None
     directions: np.ndarray | None = None
 
-    @property
+    @functools.cached_property
     def compared(self) -> int:
         """How many of the columns are a leaf element's."""
         return self.shape[1] if self.elements is None else len(self.elements)
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
         """The number of columns."""
         return self.compared + (0 if self.directions is None else self.directions.shape[1])
@@ -66,6 +68,15 @@ class Layout:
     def empty(self, dtype: np.dtype) -> np.ndarray:
         """An array for the entries, of zeros."""
         return np.zeros((self.shape[0], self.width) if self.columns is None else len(self.columns), dtype)
+
+    def by_length(self, entries: np.ndarray) -> np.ndarray:
+        """Derivatives by the length of their column's direction, which makes them the entries of J."""
+        lengths = self.scale.ravel()
+        lengths = lengths if self.elements is None else lengths[self.elements]
+        if self.directions is not None:
+            lengths = np.append(lengths, np.ones(self.directions.shape[1]))
+        with np.errstate(all="ignore"):
+            return entries / (lengths if self.columns is None else lengths[self.columns])
 
 
 def _classes(numbers: np.ndarray, count: int) -> list[np.ndarray]:
@@ -127,70 +138,59 @@ class Jacobian:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One ``direction``, shaped like the leaf, and the ``columns`` that the derivative along it yields.
-
-    It has the length ``lengths[k]`` in column k: J's entries are the derivative by these.
-    """
+    """One ``direction``, shaped like the leaf, and the ``columns`` that the derivative along it yields."""
 
     layout: Layout
     direction: np.ndarray
     columns: np.ndarray
     entries: np.ndarray | slice
-    lengths: np.ndarray
 
     def put(self, derivative: np.ndarray, entries: np.ndarray) -> None:
-        """Put a derivative along the direction, (m,), or a mask of what is so there, into ``entries``."""
-        layout, by = self.layout, self.lengths
-        with np.errstate(all="ignore"):
-            if layout.rows is None or layout.columns is None:
-                (column,) = self.columns
-                entries[:, column] = derivative if derivative.dtype == bool else derivative / by[column]
-            else:
-                own = derivative[layout.rows[self.entries]]
-                entries[self.entries] = own if own.dtype == bool else own / by[layout.columns[self.entries]]
+        """Put a derivative along the direction, or a mask of what is so there, (m,), into ``entries``."""
+        if self.layout.rows is None:
+            entries[:, self.columns[0]] = derivative
+        else:
+            entries[self.entries] = derivative[self.layout.rows[self.entries]]
 
 
-def evaluations(replay: Replay, layout: Layout, wanted: np.ndarray | None = None) -> Iterator[Evaluation]:
+def evaluations(layout: Layout, wanted: np.ndarray | None = None) -> Iterator[Evaluation]:
     """The evaluations that yield the columns of a layout, or those that are ``wanted``, a mask (width,)."""
-    scale = relative_scale(np.asarray(replay.leaf.value, dtype=np.float64))
-    flat, count = scale.ravel(), layout.compared
-    elements = np.arange(flat.size) if layout.elements is None else layout.elements
-    lengths = np.concatenate([flat[elements], np.ones(layout.width - count)])
+    flat, count = layout.scale.ravel(), layout.compared
     for columns, entries in layout.shares:
         moved = columns if wanted is None else columns[wanted[columns]]
         if not moved.size:
             continue
         direction = np.zeros(flat.size)
-        own = elements[moved[moved < count]]
+        own = moved if layout.directions is None else moved[moved < count]
+        own = own if layout.elements is None else layout.elements[own]
         direction[own] = flat[own]
         if layout.directions is not None:
             direction += layout.directions[:, moved[moved >= count] - count].sum(1)
-        yield Evaluation(layout, direction.reshape(scale.shape), columns, entries, lengths)
+        yield Evaluation(layout, direction.reshape(layout.scale.shape), columns, entries)
 
 
 def evaluate(
-    replay: Replay,
-    layout: Layout,
-    along: Callable[[np.ndarray], np.ndarray],
-    wanted: np.ndarray | None = None,
+    layout: Layout, along: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray | None = None
 ) -> np.ndarray:
     """The entries of a Jacobian, laid out so, of which ``along`` gives the derivative (m,) along a direction.
 
     A direction is shaped like the leaf. Columns that are not ``wanted``, a mask (width,), are 0.
     """
     entries = layout.empty(np.dtype(float))
-    for evaluation in evaluations(replay, layout, wanted):
+    for evaluation in evaluations(layout, wanted):
         evaluation.put(along(evaluation.direction), entries)
-    return entries
+    return layout.by_length(entries)
 
 
 def explicit(replay: Replay) -> Layout:
     """The layout of the whole Jacobian of a replay's targets: sparse where columns can share evaluations."""
-    m, n = replay.primal.size, numel(replay.leaf.shape)
+    scale = relative_scale(np.asarray(replay.leaf.value, dtype=np.float64))
+    shape = replay.primal.size, scale.size
     pattern = replay.pattern
-    if pattern is None or not (pattern.single or 2 * int(pattern.colours.max()) < n):
-        return Layout((m, n))
-    return Layout((m, n), pattern.rows, pattern.columns, pattern.colours)
+    colours = None if pattern is None else pattern.colours
+    if pattern is None or colours is None or not (pattern.single or 2 * int(colours.max()) < scale.size):
+        return Layout(shape, scale)
+    return Layout(shape, scale, pattern.rows, pattern.columns, colours)
 
 
 def jacobian(
@@ -205,7 +205,7 @@ def jacobian(
     parts: dict[str, np.ndarray] = {"value": layout.empty(np.dtype(float))}
     parts["error"] = parts["value"].copy()
     method, flipped, done = COMPLEX_STEP, None, 0
-    for evaluation in evaluations(replay, layout):
+    for evaluation in evaluations(layout):
         derivative = directional(replay, evaluation.direction, kinked)
         names = ["value", "error"]
         if isinstance(derivative, Sided):
@@ -220,15 +220,16 @@ def jacobian(
         done += len(evaluation.columns)
         if progress is not None:
             progress(done, layout.width)
+    found = {name: part if name == "kink" else layout.by_length(part) for name, part in parts.items()}
     return Jacobian(
         leaf=replay.name,
         layout=layout,
-        entries=parts["value"],
-        errors=parts["error"],
+        entries=found["value"],
+        errors=found["error"],
         method=method,
-        kinks=parts.get("kink"),
-        left=parts.get("left"),
-        right=parts.get("right"),
+        kinks=found.get("kink"),
+        left=found.get("left"),
+        right=found.get("right"),
         flipped=flipped,
     )
 

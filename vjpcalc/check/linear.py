@@ -59,23 +59,32 @@ def linear_end(trace: Trace, varying: Mapping[int, Node], outputs: Sequence[Node
 
     It ends with the last sum on each way back: what is only moved or scaled is left to be differentiated.
     """
-    found: dict[int, Inputs] = {}  # of each linear node that leads back to a sum
-    for node in trace.applied:
-        if node.index in varying:
-            inputs = _transposed(node, varying)
-            summing = node.operator.name in SUMS
-            if inputs and (summing or any(source.index in found for source, _ in inputs)):
-                found[node.index] = inputs
-    reached = {node.index for node in outputs if node.index in varying}
-    steps: list[tuple[Node, Inputs]] = []
-    targets: list[Node] = []
-    for reverse in reversed(trace.nodes):
-        if reverse.index in reached and reverse.index in found:
-            steps.append((reverse, found[reverse.index]))
-            reached |= {source.index for source, _ in found[reverse.index]}
-        elif reverse.index in reached:
-            targets.append(reverse)
+    linear: dict[int, tuple[Node, Inputs]] = {}
+    stack = [node for node in outputs if node.index in varying]
+    while stack:
+        node = stack.pop()
+        inputs = _transposed(node, varying) if isinstance(node, Applied) else None
+        if inputs and node.index not in linear:
+            linear[node.index] = node, inputs
+            stack += [source for source, _ in inputs]
+    summed: set[int] = set()  # the linear nodes that lead back to a sum
+    for index, (node, inputs) in sorted(linear.items(), key=lambda item: item[0]):
+        if _sums(node) or any(source.index in summed for source, _ in inputs):
+            summed.add(index)
+    if not summed:
+        return None
+    reached = {node.index: node for node in outputs if node.index in varying}
+    steps = []
+    for index in sorted(summed, reverse=True):
+        if index in reached:
+            steps.append(linear[index])
+            reached |= {source.index: source for source, _ in linear[index][1]}
+    targets = [reached[index] for index in sorted(reached) if index not in summed]
     return LinearEnd(tuple(outputs), tuple(targets), tuple(steps)) if steps else None
+
+
+def _sums(node: Node) -> bool:
+    return isinstance(node, Applied) and node.operator.name in SUMS
 
 
 def _transposed(node: Applied, varying: Mapping[int, Node]) -> Inputs | None:
@@ -132,19 +141,22 @@ def _scaled(source: Node, factor: np.ndarray | float, cotangent: np.ndarray, siz
 def _moved_back(node: Applied, moving: Sequence[Node]) -> Inputs:
     """Of a movement: each element is added to where it came from."""
     sources = list(dict.fromkeys(moving))
-    starts = np.cumsum([1, *(numel(source.shape) for source in sources)])
-    numbers = {
-        source.index: start + np.arange(numel(source.shape)).reshape(source.shape)
-        for source, start in zip(sources, starts, strict=False)
-    }
-    came = moved(node, numbers).ravel()
+    starts = np.cumsum([1, *(numel(source.shape) for source in sources[:-1])])
+
+    @functools.cache
+    def came() -> np.ndarray:
+        numbers = {
+            source.index: start + np.arange(numel(source.shape)).reshape(source.shape)
+            for source, start in zip(sources, starts, strict=True)
+        }
+        return moved(node, numbers).ravel()
 
     def back(start: int, size: int, cotangent: np.ndarray, sizes: bool) -> np.ndarray:
-        own = came - start
+        own = came() - start
         mine = (own >= 0) & (own < size)
         return np.bincount(own[mine], weights=cotangent.ravel()[mine], minlength=size)
 
     return tuple(
         (source, functools.partial(back, start, numel(source.shape)))
-        for source, start in zip(sources, starts, strict=False)
+        for source, start in zip(sources, starts, strict=True)
     )

@@ -117,7 +117,7 @@ def reference_spread(witness: Witness, v: np.ndarray, wanted: np.ndarray) -> np.
 
         def noisy(noise: Noise) -> np.ndarray:
             along = functools.partial(replay.complex_step, noise=noise)
-            return jacobian.transposed(v, evaluate(replay, jacobian.layout, along, wanted))
+            return jacobian.transposed(v, evaluate(jacobian.layout, along, wanted))
 
         return spread(noisy)
     for k in np.flatnonzero(wanted)[:ASKED]:

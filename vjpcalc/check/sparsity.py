@@ -31,14 +31,19 @@ SMALL = 32
 # The numbers in all sets together, 8 bytes each, a few times over while they are united. A five-point
 # stencil on a million elements has 5,000,000.
 MOST = 8_000_000
+# Different sets in which an element is, on the average: tanh(x @ x.T) of 300×40 has 600, and no two of its
+# columns can share an evaluation.
+MOST_SHARED = 256
 # A set of more than this share of the leaf leaves nothing to win: each of its elements needs its own colour.
 LARGE_SHARE = 0.5
+# Colours that are looked for: a column that none of these suits is evaluated alone.
+MOST_COLOURS = 256
 # Pairs of neighbours up to which equal distances are looked for.
 PAIRS = 20_000_000
 
 
 class _Dense(Exception):  # noqa: N818 (an event, not an error)
-    """The sets grow too large for a pattern to be of use."""
+    """The sets grow too large for a pattern to be of use, or the leaf is too small."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,7 +56,7 @@ class Sets:
 
     @property
     def sizes(self) -> np.ndarray:
-        return np.diff(self.starts)
+        return self.starts[1:] - self.starts[:-1]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -89,8 +94,8 @@ class Pattern:
     sets: Sets
 
     @functools.cached_property
-    def colours(self) -> np.ndarray:
-        """The colour of each column, shape (n,), from 0 up."""
+    def colours(self) -> np.ndarray | None:
+        """The colour of each column, shape (n,), from 0 up; None where hardly any two could have one."""
         return colouring(self.sets)
 
     @property
@@ -119,19 +124,15 @@ def pattern(
     try:
         for node in trace.applied:
             if node in wanted and node is not leaf:
-                found = _dependence(node, known, smooth=smooth)
-                if found.sets is not single and n < SMALL:
-                    return None
-                known[node.index] = found
-        return _joined([known.get(node.index) or numel(node.shape) for node in targets], n)
+                known[node.index] = _dependence(node, known, smooth=smooth)
+        return _joined([known.get(node.index) or numel(node.shape) for node in targets], single)
     except _Dense:
         return None
 
 
-def _joined(targets: Sequence[Dependence | int], n: int) -> Pattern:
+def _joined(targets: Sequence[Dependence | int], single: Sets) -> Pattern:
     """The pattern of targets one below the other; those that depend on nothing are their sizes."""
-    none = np.zeros(0, np.intp)
-    rows, columns, distinct, sizes = [none], [none], [none], [none]
+    rows, columns, parts = [], [], []
     start = 0
     for target in targets:
         if isinstance(target, int):
@@ -139,14 +140,24 @@ def _joined(targets: Sequence[Dependence | int], n: int) -> Pattern:
             continue
         places = target.places.ravel()
         filled = np.flatnonzero(places >= 0)
-        members, own = target.sets.taken(places[filled])
-        rows.append(np.repeat(filled + start, own))
+        members = places[filled]
+        if target.sets is single:
+            rows.append(filled + start)
+        else:
+            parts.append(target.sets.taken(_used(target)))
+            members, own = target.sets.taken(members)
+            rows.append(np.repeat(filled + start, own))
         columns.append(members)
-        for found, part in zip(target.sets.taken(_used(target)), (distinct, sizes), strict=True):
-            part.append(found)
         start += places.size
-    sets = Sets(n, _starts(np.concatenate(sizes)), np.concatenate(distinct))
-    return Pattern((start, n), np.concatenate(rows), np.concatenate(columns), sets)
+    sets = single
+    if parts:
+        distinct, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
+        sets = Sets(single.width, _starts(sizes), distinct)
+    return Pattern((start, single.width), _end_to_end(rows), _end_to_end(columns), sets)
+
+
+def _end_to_end(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.intp), *parts])
 
 
 def _used(part: Dependence) -> np.ndarray:
@@ -162,18 +173,19 @@ def _used(part: Dependence) -> np.ndarray:
 def _dependence(node: Applied, known: Mapping[int, Dependence], *, smooth: bool) -> Dependence:
     """What each element of a node depends on, by what is known of its inputs."""
     row = node.operator
-    operands = _operands(node)
-    word, _, rest = row.mixes.partition(" ")
-    mixes = row.mixes
     if row.kind == "elementwise":
         return _united(node.shape, [known[source.index] for source in node.inputs if source.index in known])
+    operands, mixes = _operands(node), row.mixes
+    word, _, rest = mixes.partition(" ")
     if any(source.index in known and source not in operands for source in node.inputs):
         return _all(node, known)  # an index varies
     if row.kind == "movement" or word == "moves":
         return _moved(node, known)
+    if word == "one" and smooth:
+        return _chosen(node, known[operands[0].index])
+    if next(iter(known.values())).sets.width < SMALL:
+        raise _Dense
     if word == "one":
-        if smooth:
-            return _chosen(node, known[operands[0].index])
         mixes = rest.removeprefix("of ")
     elif word == "adds":
         return _added(node, known, rest)
@@ -211,11 +223,16 @@ def _shape(operand: Any) -> tuple[int, ...]:
 
 def _united(shape: tuple[int, ...], parts: Sequence[Dependence]) -> Dependence:
     """The union of what each operand depends on, broadcast to ``shape``."""
-    broadcast = (Dependence(part.sets, np.broadcast_to(part.places, shape)) for part in parts)
+    broadcast = (
+        part if part.places.shape == shape else Dependence(part.sets, np.broadcast_to(part.places, shape))
+        for part in parts
+    )
     return functools.reduce(_both, broadcast)
 
 
 def _both(one: Dependence, other: Dependence) -> Dependence:
+    if one is other:
+        return one
     if one.sets is other.sets:
         a, b = one.places, other.places
         places = np.maximum(a, b)
@@ -426,14 +443,19 @@ def _union(parts: Sequence[tuple[Sets, np.ndarray, np.ndarray | None]], count: i
     Raises _Dense.
     """
     width = parts[0][0].width
+    if width < SMALL:
+        raise _Dense
     bits = width.bit_length()  # a shift takes a tenth of a division
-    keys = []
+    keys, total = [], 0
     for sets, which, owner in parts:
         owner = np.arange(len(which)) if owner is None else owner
         filled = which >= 0
         if not filled.all():
             which, owner = which[filled], owner[filled]
         members, sizes = sets.taken(which)
+        total += len(members)
+        if total > MOST_SHARED * width:
+            raise _Dense
         keys.append((np.repeat(owner, sizes) << bits) + members)
     joined = np.sort(np.concatenate(keys), kind="stable")  # few runs: fast
     joined = joined[_first(joined)]
@@ -486,10 +508,10 @@ def _first(ordered: np.ndarray) -> np.ndarray:
 # ---- colours -----------------------------------------------------------------------------------------------
 
 
-def colouring(sets: Sets) -> np.ndarray:
+def colouring(sets: Sets) -> np.ndarray | None:
     """A colour from 0 up for each number, so that no two of one colour are in one set; shape (width,).
 
-    Where the numbers in a set are at few distances from each other, as in a stencil, a band or blocks, the
+    None where most numbers would have a colour of their own. Where the numbers in a set are at few distances from each other, as in a stencil, a band or blocks, the
     remainder of a division that tells them apart; else the lowest colour free, in the order of the numbers.
     """
     most = int(sets.sizes.max(initial=0))
@@ -499,7 +521,9 @@ def colouring(sets: Sets) -> np.ndarray:
     if period is not None and period <= most + 1 + most // 4:
         return np.arange(sets.width) % period
     colours = _greedy(sets)
-    return colours if period is None or colours.max() < period else np.arange(sets.width) % period
+    if period is None or (colours is not None and colours.max() < period):
+        return colours
+    return np.arange(sets.width) % period
 
 
 def _period(sets: Sets, most: int) -> int | None:
@@ -514,19 +538,27 @@ def _period(sets: Sets, most: int) -> int | None:
     return next((k for k in range(most, 2 * most + 8) if not apart[k::k].any()), None)
 
 
-def _greedy(sets: Sets) -> np.ndarray:
+def _greedy(sets: Sets) -> np.ndarray | None:
     order = np.argsort(sets.members, kind="stable")
     owner = np.repeat(np.arange(len(sets)), sets.sizes)[order]
     starts = _starts(np.bincount(sets.members, minlength=sets.width)).tolist()
     taken = [0] * len(sets)  # the colours in each set, as bits
+    every, alone = (1 << MOST_COLOURS) - 1, 0
     colours = np.zeros(sets.width, np.intp)
     for number in range(sets.width):
         own = owner[starts[number] : starts[number + 1]].tolist()
         used = 0
         for k in own:
             used |= taken[k]
-        free = ~used & (used + 1)
-        for k in own:
-            taken[k] |= free
-        colours[number] = free.bit_length() - 1
+            if used == every:
+                colours[number] = MOST_COLOURS + alone
+                alone += 1
+                break
+        else:
+            free = ~used & (used + 1)
+            for k in own:
+                taken[k] |= free
+            colours[number] = free.bit_length() - 1
+        if alone > LARGE_SHARE * sets.width:
+            return None
     return colours

@@ -144,7 +144,8 @@ def replayed(
             return found
     m, x = replay.primal.size, np.asarray(replay.leaf.value)
     directions = random_directions(x, PROBES).reshape(PROBES, -1).T
-    layout = Layout((m, x.size), elements=np.zeros(0, np.intp), directions=directions)
+    none = np.zeros(0, np.intp)
+    layout = Layout((m, x.size), np.ones(x.shape), elements=none, directions=directions)
     return Witness(jacobian(replay, layout), "probe", x.shape, replay)
 
 
@@ -188,6 +189,7 @@ def _partly(layout: Layout, x: np.ndarray, most: int) -> Layout | None:
     touched = np.flatnonzero(np.bincount(layout.rows[~own], minlength=m))
     return Layout(
         (m, n),
+        layout.scale,
         rows=np.concatenate([layout.rows[own], np.tile(touched, PROBES)]),
         columns=np.concatenate(
             [column[layout.columns[own]], np.repeat(len(elements) + np.arange(PROBES), len(touched))]
