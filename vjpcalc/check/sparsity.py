@@ -511,8 +511,9 @@ def _first(ordered: np.ndarray) -> np.ndarray:
 def colouring(sets: Sets) -> np.ndarray | None:
     """A colour from 0 up for each number, so that no two of one colour are in one set; shape (width,).
 
-    None where most numbers would have a colour of their own. Where the numbers in a set are at few distances from each other, as in a stencil, a band or blocks, the
-    remainder of a division that tells them apart; else the lowest colour free, in the order of the numbers.
+    None where most numbers would have a colour of their own. Where the numbers in a set are at few distances
+    from each other, as in a stencil, a band or blocks, it is the remainder of a division that tells them
+    apart; else the lowest colour free, in the order of the numbers.
     """
     most = int(sets.sizes.max(initial=0))
     if most <= 1:

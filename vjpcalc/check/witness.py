@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check.derivative import random_directions
+from vjpcalc.check.ending import Ending, ending
 from vjpcalc.check.forward import forward_jacobian
 from vjpcalc.check.jacobian import FEW, Jacobian, Layout, evaluation_cost, explicit, explicit_cost, jacobian
-from vjpcalc.check.linear import LinearEnd, linear_end
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_name
 from vjpcalc.job.result import Forward
@@ -37,7 +37,7 @@ class Witness:
     method: str
     shape: tuple[int, ...]
     replay: Replay | None
-    end: LinearEnd | None = None
+    end: Ending | None = None
 
     @property
     def directions(self) -> np.ndarray | None:
@@ -124,7 +124,7 @@ def witness(
     if method == "forward":
         return Witness(forward_jacobian(run, leaf, progress), method, tuple(run.leaves[leaf].shape), None)
     replay = Replay(trace, leaf)
-    if method != "probe" and (end := linear_end(trace, replay.varying, replay.targets)):
+    if method != "probe" and (end := ending(trace, replay.varying, replay.targets)):
         inner = Replay(trace, leaf, end.targets)
         layout = explicit(inner)
         if layout.colours is not None:
@@ -155,7 +155,7 @@ def _within(
     method: str,
     limit: int,
     progress: Callable[[int, int], None] | None,
-    end: LinearEnd | None = None,
+    end: Ending | None = None,
 ) -> Witness | None:
     """The explicit Jacobian if asked for or within the limit, else most of it; None if that is too much."""
     shape = replay.leaf.shape
