@@ -79,6 +79,8 @@ def ending(trace: Trace, varying: Mapping[int, Node], outputs: Sequence[Node]) -
     A node belongs to it if it sums, if it is linear and something in it leads back to a sum, or if it is an
     elementwise function of nothing but sums, at a point where that is steady.
     """
+    if not any(isinstance(node, Applied) and node.operator.name in SUMS for node in varying.values()):
+        return None
     parts = _parts(varying, outputs)
     kinked = {source.index for kink in trace.kinks for source in kink.inputs}
     summed: set[int] = set()
@@ -110,14 +112,22 @@ def ending(trace: Trace, varying: Mapping[int, Node], outputs: Sequence[Node]) -
 
 def _parts(varying: Mapping[int, Node], outputs: Sequence[Node]) -> dict[int, Part]:
     """All that may belong to an ending, by index: from the outputs back to what cannot."""
+    leading: set[int] = set()  # to a sum
+    for node in varying.values():
+        if isinstance(node, Applied) and (
+            node.operator.name in SUMS or any(source.index in leading for source in node.inputs)
+        ):
+            leading.add(node.index)
     parts: dict[int, Part] = {}
-    stack = [node for node in outputs if node.index in varying]
+    stack = [node for node in outputs if node.index in leading]
     while stack:
         node = stack.pop()
         part = _part(node, varying) if isinstance(node, Applied) and node.index not in parts else None
         if part is not None:
-            parts[node.index] = part
-            stack += [source for source, _ in part.backs]
+            inner = [source for source, _ in part.backs if source.index in leading]
+            if part.linear or len(inner) == len(part.backs):
+                parts[node.index] = part
+                stack += inner
     return parts
 
 
