@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
@@ -62,8 +62,8 @@ class Layout:
             return [(np.array([k]), slice(None)) for k in range(self.width)]
         if self.evaluations == 1:
             return [(np.arange(self.width), slice(None))]
-        entries = _classes(self.colours[self.columns], self.evaluations)
-        return list(zip(_classes(self.colours, self.evaluations), entries, strict=True))
+        entries = classes(self.colours[self.columns], self.evaluations)
+        return list(zip(classes(self.colours, self.evaluations), entries, strict=True))
 
     def empty(self, dtype: np.dtype) -> np.ndarray:
         """An array for the entries, of zeros."""
@@ -79,7 +79,7 @@ class Layout:
             return entries / (lengths if self.columns is None else lengths[self.columns])
 
 
-def _classes(numbers: np.ndarray, count: int) -> list[np.ndarray]:
+def classes(numbers: np.ndarray, count: int) -> list[np.ndarray]:
     """For each number below ``count`` where it stands."""
     order = np.argsort(numbers, kind="stable")
     return np.split(order, np.searchsorted(numbers[order], np.arange(1, count)))
@@ -253,14 +253,21 @@ def explicit_cost(replay: Replay, layout: Layout) -> int:
     return layout.evaluations * evaluation_cost(replay)
 
 
-def require_explicit(run: Forward) -> None:
-    """Raise Diagnostic (limit) where the Jacobian of a leaf is too large to be written out."""
+def require_explicit(run: Forward, sparse: Mapping[str, Layout] | None = None) -> None:
+    """Raise Diagnostic (limit) where the Jacobian of a leaf is too large to be written out.
+
+    Of those that are kept ``sparse``, by leaf, only what is stored counts.
+    """
     m = sum(value.numel() for value in run.outputs.values())
+    limit = run.job.limits.max_elements
     for name, leaf in run.leaves.items():
-        n, limit = leaf.numel(), run.job.limits.max_elements
-        if m * n > limit:
+        n = leaf.numel()
+        layout = (sparse or {}).get(name)
+        stored = m * n if layout is None or layout.rows is None else len(layout.rows)
+        if stored > limit:
+            of_these = "" if layout is None else f", {stored:,} of them stored"
             raise Diagnostic(
                 "limit",
-                f"the Jacobian of {name} has {m:,} × {n:,} entries; the limit is {limit:,}",
+                f"the Jacobian of {name} has {m:,} × {n:,} entries{of_these}; the limit is {limit:,}",
                 hint="--max-elements N allows more; --wrt leaves leaves out",
             )
