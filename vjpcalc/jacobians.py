@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
 import torch  # noqa: TID253
 
+from vjpcalc.check.colouring import colouring
 from vjpcalc.check.forward import forward_jacobian
 from vjpcalc.check.jacobian import (
     Layout,
@@ -32,7 +33,7 @@ from vjpcalc.check.jacobian import (
 )
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
-from vjpcalc.check.sparsity import Sets, colouring
+from vjpcalc.check.sets import Sets
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, listed, unknown
 from vjpcalc.job.autograd import backward_fault, forward
 from vjpcalc.job.job import Job

@@ -1,13 +1,9 @@
-"""Which leaf elements each output depends on, and which columns of the Jacobian may share one evaluation.
+"""Which leaf elements each output depends on: where a Jacobian may have entries.
 
 The program is run on sets of element numbers instead of values: an elementwise operator unites the sets of
 its operands, a movement moves them, and a row of the table says which elements any other operator mixes
 (``mixes``, at the head of ``operators/row.py``). No entry of J is outside of the pattern that comes of it;
-some inside may be 0. Columns that have no row in common are then of one *colour*: one direction that moves
-all of their elements yields every entry in them, for no output sees more than one of these (Curtis, Powell
-and Reid, Journal of the Institute of Mathematics and its Applications 13, 1974).
-
-NumPy alone: scipy.sparse would be a third of a second of a cold start.
+some inside may be 0.
 """
 
 from __future__ import annotations
@@ -20,57 +16,13 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
 
+from vjpcalc.check.colouring import colouring
+from vjpcalc.check.sets import SMALL, Dense, Sets, distinct, stacked, starts_of, union
 from vjpcalc.engines.kernels.linalg import einsum_labels, tensordot_labels
 from vjpcalc.engines.kernels.neural import sliding_windows
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.trace import Applied, Node, Trace, ancestors, with_values
 from vjpcalc.operators.row import Call, numel
-
-# Where operators mix: so few columns are evaluated as soon as their pattern is found, which may be full.
-SMALL = 32
-# The numbers in all sets together, 8 bytes each, a few times over while they are united. A five-point
-# stencil on a million elements has 5,000,000.
-MOST = 8_000_000
-# Different sets in which an element is, on the average: tanh(x @ x.T) of 300×40 has 600, and no two of its
-# columns can share an evaluation.
-MOST_SHARED = 256
-# A set of more than this share of the leaf leaves nothing to win: each of its elements needs its own colour.
-LARGE_SHARE = 0.5
-# Colours that are looked for: a column that none of these suits is evaluated alone.
-MOST_COLOURS = 256
-# Pairs of neighbours up to which equal distances are looked for.
-PAIRS = 20_000_000
-
-
-class _Dense(Exception):  # noqa: N818 (an event, not an error)
-    """The sets grow too large for a pattern to be of use, or the leaf is too small."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Sets:
-    """Sets of the numbers below ``width``: the k-th is ``members[starts[k]:starts[k + 1]]``, ascending."""
-
-    width: int
-    starts: np.ndarray
-    members: np.ndarray
-
-    @property
-    def sizes(self) -> np.ndarray:
-        return self.starts[1:] - self.starts[:-1]
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def taken(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The members of these sets, one set after the other, and how many each has."""
-        starts = self.starts[which]
-        sizes = self.starts[which + 1] - starts
-        total, largest = int(sizes.sum()), int(sizes.max(initial=0))
-        if total > MOST:
-            raise _Dense
-        if total == largest * len(sizes):  # all of one size
-            return self.members[(starts[:, None] + np.arange(largest)).ravel()], sizes
-        return self.members[np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(total)], sizes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -126,7 +78,7 @@ def pattern(
             if node in wanted and node is not leaf:
                 known[node.index] = _dependence(node, known, smooth=smooth)
         return _joined([known.get(node.index) or numel(node.shape) for node in targets], single)
-    except _Dense:
+    except Dense:
         return None
 
 
@@ -152,7 +104,7 @@ def _joined(targets: Sequence[Dependence | int], single: Sets) -> Pattern:
     sets = single
     if parts:
         distinct, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
-        sets = Sets(single.width, _starts(sizes), distinct)
+        sets = Sets(single.width, starts_of(sizes), distinct)
     return Pattern((start, single.width), _end_to_end(rows), _end_to_end(columns), sets)
 
 
@@ -184,7 +136,7 @@ def _dependence(node: Applied, known: Mapping[int, Dependence], *, smooth: bool)
     if word == "one" and smooth:
         return _chosen(node, known[operands[0].index])
     if next(iter(known.values())).sets.width < SMALL:
-        raise _Dense
+        raise Dense
     if word == "one":
         mixes = rest.removeprefix("of ")
     elif word == "adds":
@@ -239,8 +191,8 @@ def _both(one: Dependence, other: Dependence) -> Dependence:
         if not (((a >= 0) & (a != places)) | ((b >= 0) & (b != places))).any():
             return Dependence(one.sets, places)
     a, b = one.places.ravel(), other.places.ravel()
-    (a, b), which = _distinct(a, b, len(other.sets))
-    sets = _union([(one.sets, a, None), (other.sets, b, None)], len(a))
+    (a, b), which = distinct(a, b, len(other.sets))
+    sets = union([(one.sets, a, None), (other.sets, b, None)], len(a))
     for part, mine in ((one, a), (other, b)):
         # nothing was added: with the sets that there are, the next operator may have none to unite
         if (mine >= 0).all() and np.array_equal(part.sets.sizes[mine], sets.sizes):
@@ -252,7 +204,7 @@ def _all(node: Applied, known: Mapping[int, Dependence]) -> Dependence:
     """Everything depends on all that any input depends on."""
     parts = [known[source.index] for source in node.inputs if source.index in known]
     chosen = [_used(part) for part in parts]
-    sets = _union([(part.sets, used, 0 * used) for part, used in zip(parts, chosen, strict=True)], 1)
+    sets = union([(part.sets, used, 0 * used) for part, used in zip(parts, chosen, strict=True)], 1)
     return Dependence(sets, np.zeros(node.shape, np.intp))
 
 
@@ -281,7 +233,7 @@ def moved(node: Applied, numbers: Mapping[int, np.ndarray]) -> np.ndarray:
 
 def _moved(node: Applied, known: Mapping[int, Dependence]) -> Dependence:
     parts = {source.index: known[source.index] for source in node.inputs if source.index in known}
-    sets, shifts = _stacked([part.sets for part in parts.values()])
+    sets, shifts = stacked([part.sets for part in parts.values()])
     numbers = {
         index: np.where(part.places >= 0, part.places + 1 + shift, 0)
         for (index, part), shift in zip(parts.items(), shifts, strict=True)
@@ -313,7 +265,7 @@ def _added(node: Applied, known: Mapping[int, Dependence], template: str) -> Dep
         keywords = {keyword: values[name] for keyword, name, _ in call.arguments or () if keyword}
         target = ReferenceEngine().resolve(template)(*positional, **keywords)
         places = known[last.index].places[tuple(map(slice, target.shape))]
-        sets = _union([(known[last.index].sets, places.ravel(), target.ravel())], own.size)
+        sets = union([(known[last.index].sets, places.ravel(), target.ravel())], own.size)
         parts.append(Dependence(sets, own))
     return _united(node.shape, parts)
 
@@ -380,8 +332,8 @@ def _grouped(part: Dependence, term: list[int], result: list[int], shape: tuple[
         places = np.empty(count, np.intp)
         places[mine.ravel()] = part.places.ravel()
         return Dependence(part.sets, places[theirs])
-    (group, which), _ = _distinct(mine.ravel(), part.places.ravel(), len(part.sets))
-    return Dependence(_union([(part.sets, which, group)], count), theirs)
+    (group, which), _ = distinct(mine.ravel(), part.places.ravel(), len(part.sets))
+    return Dependence(union([(part.sets, which, group)], count), theirs)
 
 
 def _numbered(shape: tuple[int, ...], axes: Sequence[int]) -> np.ndarray:
@@ -420,7 +372,7 @@ def _convolved(node: Applied, known: Mapping[int, Dependence], *, back: bool) ->
         place, source = (covered, at) if back else (at, covered)
         groupwise = np.arange(batch * groups)[:, None] * own[3]
         which = mixed.places.reshape(batch * groups, -1)[:, source]
-        sets = _union([(mixed.sets, which.ravel(), (groupwise + place).ravel())], batch * groups * own[3])
+        sets = union([(mixed.sets, which.ravel(), (groupwise + place).ravel())], batch * groups * own[3])
         there = np.arange(batch * groups * own[3]).reshape(batch, groups, 1, own[3])
         parts.append(Dependence(sets, np.broadcast_to(there, own)))
     channels = [(weight, [1, 4, 2, 5] if back else [1, 2, 4, 5]), (bias, [1, 2])]
@@ -432,134 +384,3 @@ def _convolved(node: Applied, known: Mapping[int, Dependence], *, back: bool) ->
             parts.append(_grouped(Dependence(part.sets, places), term, [0, 1, 2, 3], own))
     whole = _united(own, parts)
     return Dependence(whole.sets, whole.places.reshape(node.shape))
-
-
-# ---- sets --------------------------------------------------------------------------------------------------
-
-
-def _union(parts: Sequence[tuple[Sets, np.ndarray, np.ndarray | None]], count: int) -> Sets:
-    """``count`` sets: a part says which of its sets (-1: none) go to which of them (None: one to each).
-
-    Raises _Dense.
-    """
-    width = parts[0][0].width
-    if width < SMALL:
-        raise _Dense
-    bits = width.bit_length()  # a shift takes a tenth of a division
-    keys, total = [], 0
-    for sets, which, owner in parts:
-        owner = np.arange(len(which)) if owner is None else owner
-        filled = which >= 0
-        if not filled.all():
-            which, owner = which[filled], owner[filled]
-        members, sizes = sets.taken(which)
-        total += len(members)
-        if total > MOST_SHARED * width:
-            raise _Dense
-        keys.append((np.repeat(owner, sizes) << bits) + members)
-    joined = np.sort(np.concatenate(keys), kind="stable")  # few runs: fast
-    joined = joined[_first(joined)]
-    sizes = np.bincount(joined >> bits, minlength=count)
-    if sizes.max(initial=0) > LARGE_SHARE * width:
-        raise _Dense
-    return Sets(width, _starts(sizes), joined & ((1 << bits) - 1))
-
-
-def _starts(sizes: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros(1, np.intp), np.cumsum(sizes)])
-
-
-def _stacked(several: Sequence[Sets]) -> tuple[Sets, list[int]]:
-    """All of these sets as one, and by how much the numbers of each grow."""
-    different = list({id(sets): sets for sets in several}.values())
-    ends = np.cumsum([len(sets) for sets in different])
-    shift = {id(sets): int(end) - len(sets) for sets, end in zip(different, ends, strict=True)}
-    if len(different) == 1:
-        return different[0], [0] * len(several)
-    sizes = np.concatenate([sets.sizes for sets in different])
-    members = np.concatenate([sets.members for sets in different])
-    return Sets(different[0].width, _starts(sizes), members), [shift[id(sets)] for sets in several]
-
-
-def _distinct(a: np.ndarray, b: np.ndarray, count: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """The different pairs of numbers, ascending, and which of them each is; b is from -1 to below ``count``.
-
-    By a sort: numpy.unique hashes, which takes ten times as long.
-    """
-    bits = (count + 1).bit_length()
-    keys = (a << bits) + (b + 1)  # the pair of two -1 is negative, and comes back as it was
-    which = np.arange(len(keys))
-    if not (keys[1:] > keys[:-1]).all():
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        first = _first(keys)
-        which[order] = np.cumsum(first) - 1
-        keys = keys[first]
-    return (keys >> bits, (keys & ((1 << bits) - 1)) - 1), which
-
-
-def _first(ordered: np.ndarray) -> np.ndarray:
-    """True where a number is not the one before it."""
-    first = np.ones(len(ordered), bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    return first
-
-
-# ---- colours -----------------------------------------------------------------------------------------------
-
-
-def colouring(sets: Sets) -> np.ndarray | None:
-    """A colour from 0 up for each number, so that no two of one colour are in one set; shape (width,).
-
-    None where most numbers would have a colour of their own. Where the numbers in a set are at few distances
-    from each other, as in a stencil, a band or blocks, it is the remainder of a division that tells them
-    apart; else the lowest colour free, in the order of the numbers.
-    """
-    most = int(sets.sizes.max(initial=0))
-    if most <= 1:
-        return np.zeros(sets.width, np.intp)
-    period = _period(sets, most)
-    if period is not None and period <= most + 1 + most // 4:
-        return np.arange(sets.width) % period
-    colours = _greedy(sets)
-    if period is None or (colours is not None and colours.max() < period):
-        return colours
-    return np.arange(sets.width) % period
-
-
-def _period(sets: Sets, most: int) -> int | None:
-    """The least number by which no two members of a set leave the same remainder; None if that is large."""
-    if most * len(sets.members) > PAIRS:
-        return None
-    owner = np.repeat(np.arange(len(sets)), sets.sizes)
-    apart = np.zeros(sets.width, bool)
-    for step in range(1, most):
-        together = owner[step:] == owner[:-step]
-        apart[(sets.members[step:] - sets.members[:-step])[together]] = True
-    return next((k for k in range(most, 2 * most + 8) if not apart[k::k].any()), None)
-
-
-def _greedy(sets: Sets) -> np.ndarray | None:
-    order = np.argsort(sets.members, kind="stable")
-    owner = np.repeat(np.arange(len(sets)), sets.sizes)[order]
-    starts = _starts(np.bincount(sets.members, minlength=sets.width)).tolist()
-    taken = [0] * len(sets)  # the colours in each set, as bits
-    every, alone = (1 << MOST_COLOURS) - 1, 0
-    colours = np.zeros(sets.width, np.intp)
-    for number in range(sets.width):
-        own = owner[starts[number] : starts[number + 1]].tolist()
-        used = 0
-        for k in own:
-            used |= taken[k]
-            if used == every:
-                colours[number] = MOST_COLOURS + alone
-                alone += 1
-                break
-        else:
-            free = ~used & (used + 1)
-            for k in own:
-                taken[k] |= free
-            colours[number] = free.bit_length() - 1
-        if alone > LARGE_SHARE * sets.width:
-            return None
-    return colours
