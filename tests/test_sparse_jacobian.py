@@ -29,7 +29,10 @@ STRUCTURES = {
     "diagonal": (VARIED, ["diagonal"]),
     "with a zero in it": (np.diag([1.0, 0, 3]), ["diagonal", "a zero row: r1", "a zero column: c1"]),
     "tridiagonal": (VARIED + np.eye(6, k=1) + np.eye(6, k=-1), ["symmetric", "tridiagonal"]),
-    "second differences": (toeplitz(6, 6, (-1, 1), (0, -2), (1, 1)), ["symmetric", "tridiagonal", "Toeplitz"]),
+    "second differences": (
+        toeplitz(6, 6, (-1, 1), (0, -2), (1, 1)),
+        ["symmetric", "tridiagonal", "Toeplitz"],
+    ),
     "differences": (toeplitz(6, 6, (-1, -1), (0, 1)), ["lower bidiagonal", "Toeplitz"]),
     "the other way": (toeplitz(6, 6, (1, -1), (0, 1)), ["upper bidiagonal", "Toeplitz"]),
     "differences, one row fewer": (toeplitz(5, 6, (0, -1), (1, 1)), ["banded: diagonals 0 to 1", "Toeplitz"]),

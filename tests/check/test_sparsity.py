@@ -306,6 +306,16 @@ def test_columns_that_share_an_evaluation_are_as_if_alone(what: str) -> None:
             np.testing.assert_allclose(together.dense(found), expected, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    "expression", ["2 * x if x[3] > 1 else x * x", "2 * x[1:] if x[3] > 1 else x[1:] * x[:-1]"]
+)
+def test_a_branch_that_one_element_flips_is_no_kink_of_others(expression: str) -> None:
+    x = np.full(200, 0.5)
+    x[3] = 1.0
+    found = jacobian(replay(f"y = {expression}\ny", x))
+    np.testing.assert_array_equal(found.dense(found.kinks).any(0), np.arange(200) == 3)
+
+
 def test_only_what_is_wanted_is_evaluated() -> None:
     program = replay("x[1:] * x[:-1]", np.arange(1.0, 41))
     explicit_one = jacobian(program)

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
-from vjpcalc.check.derivative import COMPLEX_STEP, DIFFERENCES, Sided, directional, relative_scale
+from vjpcalc.check.derivative import (
+    COMPLEX_STEP,
+    DIFFERENCES,
+    Derivative,
+    Sided,
+    directional,
+    relative_scale,
+)
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.job.result import Forward
@@ -152,21 +159,39 @@ class Evaluation:
         else:
             entries[self.entries] = derivative[self.layout.rows[self.entries]]
 
+    def halves(self) -> list[Evaluation]:
+        """Two evaluations, each of half of the columns; none where there is but one, or J is not sparse."""
+        layout, columns = self.layout, self.columns
+        if layout.columns is None or len(columns) < 2:
+            return []
+        entries = np.arange(len(layout.columns))[self.entries]
+        made = []
+        for part in (columns[: len(columns) // 2], columns[len(columns) // 2 :]):
+            mine = np.zeros(layout.width, bool)
+            mine[part] = True
+            own = entries[mine[layout.columns[entries]]]
+            made.append(Evaluation(layout, _direction(layout, part), part, own))
+        return made
+
+
+def _direction(layout: Layout, columns: np.ndarray) -> np.ndarray:
+    """The direction in which the elements, or directions, of these columns are moved together."""
+    flat, count = layout.scale.ravel(), layout.compared
+    direction = np.zeros(flat.size)
+    own = columns if layout.directions is None else columns[columns < count]
+    own = own if layout.elements is None else layout.elements[own]
+    direction[own] = flat[own]
+    if layout.directions is not None:
+        direction += layout.directions[:, columns[columns >= count] - count].sum(1)
+    return direction.reshape(layout.scale.shape)
+
 
 def evaluations(layout: Layout, wanted: np.ndarray | None = None) -> Iterator[Evaluation]:
     """The evaluations that yield the columns of a layout, or those that are ``wanted``, a mask (width,)."""
-    flat, count = layout.scale.ravel(), layout.compared
     for columns, entries in layout.shares:
         moved = columns if wanted is None else columns[wanted[columns]]
-        if not moved.size:
-            continue
-        direction = np.zeros(flat.size)
-        own = moved if layout.directions is None else moved[moved < count]
-        own = own if layout.elements is None else layout.elements[own]
-        direction[own] = flat[own]
-        if layout.directions is not None:
-            direction += layout.directions[:, moved[moved >= count] - count].sum(1)
-        yield Evaluation(layout, direction.reshape(layout.scale.shape), columns, entries)
+        if moved.size:
+            yield Evaluation(layout, _direction(layout, moved), columns, entries)
 
 
 def evaluate(
@@ -201,21 +226,19 @@ def jacobian(
     Without a ``layout`` it is the explicit one. ``progress`` is told how many of how many columns are done.
     """
     layout = explicit(replay) if layout is None else layout
-    kinked = bool(replay.kinks)
     parts: dict[str, np.ndarray] = {"value": layout.empty(np.dtype(float))}
     parts["error"] = parts["value"].copy()
     method, flipped, done = COMPLEX_STEP, None, 0
-    for evaluation in evaluations(layout):
-        derivative = directional(replay, evaluation.direction, kinked)
+    for evaluation, derivative in _derivatives(replay, layout):
         names = ["value", "error"]
         if isinstance(derivative, Sided):
             names += ["kink", "left", "right"]
             flipped = flipped or derivative.flipped
         for name in names:
-            found = getattr(derivative, name)
+            part = getattr(derivative, name)
             if name not in parts:
-                parts[name] = layout.empty(found.dtype)
-            evaluation.put(found, parts[name])
+                parts[name] = layout.empty(part.dtype)
+            evaluation.put(part, parts[name])
         method = DIFFERENCES if derivative.method == DIFFERENCES else method
         done += len(evaluation.columns)
         if progress is not None:
@@ -232,6 +255,28 @@ def jacobian(
         right=found.get("right"),
         flipped=flipped,
     )
+
+
+def _derivatives(replay: Replay, layout: Layout) -> Iterator[tuple[Evaluation, Derivative]]:
+    """The derivative of each evaluation.
+
+    A branch that one element flips is in doubt for all that are moved with it: such an element is searched
+    for, by halves, in FEW steps.
+    """
+    kinked = bool(replay.kinks)
+    searches = FEW
+    for evaluation in evaluations(layout):
+        waiting = [evaluation]
+        while waiting:
+            part = waiting.pop()
+            derivative = directional(replay, part.direction, kinked)
+            in_doubt = isinstance(derivative, Sided) and derivative.flipped and derivative.kink.any()
+            halves = part.halves() if in_doubt and searches else []
+            if halves:
+                waiting += halves
+                searches -= 1
+            else:
+                yield part, derivative
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -57,12 +57,7 @@ class Pattern:
 
 
 def pattern(
-    trace: Trace,
-    leaf: Node,
-    targets: Sequence[Node],
-    varying: Mapping[int, Node],
-    *,
-    smooth: bool,
+    trace: Trace, leaf: Node, targets: Sequence[Node], varying: Mapping[int, Node], *, smooth: bool
 ) -> Pattern | None:
     """The pattern of ∂targets/∂leaf, joined in order; None where it is full, too large, or not worth finding.
 
@@ -103,8 +98,8 @@ def _joined(targets: Sequence[Dependence | int], single: Sets) -> Pattern:
         start += places.size
     sets = single
     if parts:
-        distinct, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
-        sets = Sets(single.width, starts_of(sizes), distinct)
+        members, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
+        sets = Sets(single.width, starts_of(sizes), members)
     return Pattern((start, single.width), _end_to_end(rows), _end_to_end(columns), sets)
 
 

@@ -29,8 +29,8 @@ class Witness:
     """A Jacobian to compare with, of a leaf of ``shape``.
 
     The numbers compared are its columns': elements of the leaf, then products with random directions.
-    ``replay`` is None where the Jacobian is torch's own. Its targets are not the outputs but what stands
-    before the linear ``end`` of the program, where there is one.
+    ``replay`` is None where the Jacobian is torch's own. Its targets are the outputs, or what stands before
+    the ``end`` of the program: see ``seed``.
     """
 
     jacobian: Jacobian
@@ -45,7 +45,7 @@ class Witness:
         return self.jacobian.layout.directions
 
     def seed(self, v: np.ndarray, *, sizes: bool = False) -> np.ndarray:
-        """A seed (m,) of the outputs as one of the Jacobian's rows; ``sizes`` are kept from cancelling."""
+        """A seed (m,) of the outputs as one of the Jacobian's rows; of ``sizes``, none cancels another."""
         return v if self.end is None else self.end.back(v, sizes=sizes)
 
     def projected(self, gradient: np.ndarray) -> np.ndarray:
