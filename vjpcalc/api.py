@@ -7,8 +7,9 @@ from typing import Any
 
 import torch  # noqa: TID253 (imported only once vjp or jacobian is used)
 
+from vjpcalc.check.jacobian import require_explicit
 from vjpcalc.check.verdict import check as _check
-from vjpcalc.jacobians import matrices
+from vjpcalc.jacobians import as_dense, matrices
 from vjpcalc.job.autograd import compute, forward
 from vjpcalc.job.job import Use, make_job
 from vjpcalc.job.result import VJP
@@ -87,4 +88,6 @@ def jacobian(
         expression, inputs, wrt=wrt, outputs=outputs, dtype=dtype, limits=limits, use=use,
         reference=reference, random_seed=random_seed,
     )  # fmt: skip
-    return {leaf: torch.from_numpy(J.entries) for leaf, J in matrices(forward(job), "numeric").items()}
+    run = forward(job)
+    require_explicit(run)
+    return {leaf: torch.from_numpy(as_dense(J.entries)) for leaf, J in matrices(run, "numeric").items()}

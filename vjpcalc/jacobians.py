@@ -3,12 +3,16 @@
 numeric    the reference engine's forward values differentiated: no derivative rule is involved
 backward   torch, row by row: one backward for each element of the output
 forward    torch's forward mode, column by column
+
+A large matrix whose columns can share evaluations is kept sparse: see ``is_sparse``. Its rows then share
+backward passes as its columns do evaluations.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +21,19 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
 import torch  # noqa: TID253
 
+from vjpcalc.check.colouring import colouring
 from vjpcalc.check.forward import forward_jacobian
-from vjpcalc.check.jacobian import distance, jacobian, require_explicit
+from vjpcalc.check.jacobian import (
+    Layout,
+    classes,
+    distance,
+    explicit,
+    jacobian,
+    require_explicit,
+)
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
+from vjpcalc.check.sets import Sets
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, listed, unknown
 from vjpcalc.engines.yours import default_dtype
 from vjpcalc.job.autograd import dense, fault, forward
@@ -32,6 +45,10 @@ from vjpcalc.tensors.json import encode_number, to_record
 
 WAYS = ("numeric", "backward", "forward")
 RANKED = 4_000_000  # entries up to which the rank is determined
+SPARSE_FROM = 1_000_000  # entries from which a matrix is kept, compared and written sparse …
+SPARSE_SHARE = 0.1  # … if it stores at most this share of them
+TOEPLITZ_FROM = 4  # rows and columns: in fewer it is an accident
+NEARLY_ALL = 99.5  # per cent of zeros, from which the others are counted
 NAMED = 6  # elements that are called by their names
 
 Progress = Callable[[str, int, int], None]
@@ -41,13 +58,14 @@ Progress = Callable[[str, int, int], None]
 class LeafJacobian:
     """∂outputs/∂leaf as ``matrix``, (m, n); ``outputs`` (m) name its rows, ``elements`` (n) its columns.
 
-    ``rank`` is None where an entry is not finite, or where there are too many. ``structure`` is in words.
-    ``differences`` holds for each other way the largest difference, and ``places`` where it is.
+    A sparse matrix is a SciPy csr_array. ``rank`` is None where an entry is not finite, or where there are
+    too many. ``structure`` is in words. ``differences`` holds for each other way the largest difference, and
+    ``places`` where it is.
     """
 
     leaf: str
     by: str
-    matrix: np.ndarray
+    matrix: Any
     outputs: tuple[str, ...]
     elements: tuple[str, ...]
     rank: int | None
@@ -65,13 +83,25 @@ class Jacobians:
     forward: Forward
     leaves: Mapping[str, LeafJacobian]
 
+    def dense(self, leaf: str) -> np.ndarray:
+        """A leaf's matrix (m, n), every 0 of it. Raises Diagnostic (limit) where there are too many."""
+        matrix = self.leaves[leaf].matrix
+        m, n = matrix.shape
+        limit = self.forward.job.limits.max_elements
+        if m * n > limit:
+            message = (
+                f"the Jacobian of {leaf} has {m:,} × {n:,} entries with its zeros; the limit is {limit:,}"
+            )
+            raise Diagnostic("limit", message, hint="-o J.npz or -o J.mtx writes it sparse")
+        return as_dense(matrix)
+
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document."""
+        """The JSON document. Raises Diagnostic (limit)."""
         return {
             "format_version": FORMAT_VERSION,
             "expression": self.forward.job.program.text,
             "outputs": {name: to_record(value) for name, value in self.forward.outputs.items()},
-            "jacobians": {name: to_record(leaf.matrix) for name, leaf in self.leaves.items()},
+            "jacobians": {name: to_record(self.dense(name)) for name in self.leaves},
             "by": next(iter(self.leaves.values())).by,
             "findings": {
                 name: {
@@ -97,9 +127,9 @@ def parse_ways(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """A leaf's Jacobian (m, n) made in one way, ``method``; ``kinks`` (n,) where it tells."""
+    """A leaf's Jacobian (m, n), sparse or not, made in one way, ``method``; ``kinks`` (n,) where it tells."""
 
-    entries: np.ndarray
+    entries: Any
     method: str
     kinks: np.ndarray | None = None
 
@@ -109,7 +139,8 @@ def jacobians(
 ) -> Jacobians:
     """The Jacobian of each leaf by the first of ``ways``, and what others differ by. Raises Diagnostic."""
     run = forward(job)
-    made = {way: matrices(run, way, progress) for way in ways}
+    reference = Reference(run)
+    made = {way: matrices(run, way, progress, reference) for way in ways}
     rows = tuple(row for name, value in run.outputs.items() for row in element_names(name, value.shape))
     leaves = {}
     for leaf, value in run.leaves.items():
@@ -131,129 +162,302 @@ def jacobians(
 # ---- the three ways ----------------------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
+class Reference:
+    """The reference engine's replays of a run, made when they are first asked for."""
+
+    run: Forward
+
+    @functools.cached_property
+    def replays(self) -> Mapping[str, Replay]:
+        """A replay for each leaf. Raises Diagnostic (value) where the reference engine cannot run the job."""
+        trace = required_reference(self.run)
+        return {leaf: Replay(trace, leaf) for leaf in self.run.leaves}
+
+    @functools.cached_property
+    def sparse(self) -> Mapping[str, Layout]:
+        """The layouts of the leaves whose matrices are kept sparse; asks only where one is large."""
+        m = sum(value.numel() for value in self.run.outputs.values())
+        if all(m * leaf.numel() <= SPARSE_FROM for leaf in self.run.leaves.values()):
+            return {}
+        try:
+            layouts = {leaf: explicit(replay) for leaf, replay in self.replays.items()}
+        except Diagnostic:
+            return {}
+        return {leaf: layout for leaf, layout in layouts.items() if is_sparse(layout)}
+
+
+def is_sparse(layout: Layout) -> bool:
+    """True for a matrix of more than SPARSE_FROM entries that stores SPARSE_SHARE of them at the most."""
+    entries = math.prod(layout.shape)
+    return layout.rows is not None and entries > SPARSE_FROM and len(layout.rows) <= SPARSE_SHARE * entries
+
+
+def as_dense(matrix: Any) -> np.ndarray:
+    """A matrix with every 0 of it."""
+    return matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+
+
 @stage("matrices")
-def matrices(run: Forward, way: str, progress: Progress | None = None) -> Mapping[str, Matrix]:
+def matrices(
+    run: Forward, way: str, progress: Progress | None = None, reference: Reference | None = None
+) -> Mapping[str, Matrix]:
     """The Jacobian of each leaf, made in one of WAYS. Raises Diagnostic."""
-    require_explicit(run)
-    return MAKERS[way](run, progress)
+    return MAKERS[way](run, reference or Reference(run), progress)
 
 
-def _numeric(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
-    trace = required_reference(run)
+def _numeric(run: Forward, reference: Reference, progress: Progress | None) -> Mapping[str, Matrix]:
+    require_explicit(run, reference.sparse)
     made = {}
-    for leaf in run.leaves:
-        J = jacobian(Replay(trace, leaf), _of(leaf, progress))  # noqa: N806 (the field's name for it)
-        kinks = None if J.kinks is None else np.asarray(J.dense(J.kinks).any(0))
-        made[leaf] = Matrix(J.dense(), J.method, kinks)
+    for leaf, replay in reference.replays.items():
+        J = jacobian(replay, reference.sparse.get(leaf), _of(leaf, progress))  # noqa: N806 (the field's name)
+        columns = J.layout.columns
+        if J.kinks is None:
+            kinks = None
+        elif columns is None:
+            kinks = np.asarray(J.kinks.any(0))
+        else:
+            kinks = np.bincount(columns[J.kinks], minlength=J.layout.width) > 0
+        entries = _csr(J.layout, J.entries) if leaf in reference.sparse else J.dense()
+        made[leaf] = Matrix(entries, J.method, kinks)
     return made
 
 
-def _backward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
-    leaves = run.leaves
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in leaves}
+def _backward(run: Forward, reference: Reference, progress: Progress | None) -> Mapping[str, Matrix]:
+    require_explicit(run, reference.sparse)
+    made = {leaf: _shared(run, leaf, layout, progress) for leaf, layout in reference.sparse.items()}
+    rest = [leaf for leaf in run.leaves if leaf not in made]
     total = sum(value.numel() for value in run.outputs.values())
-    for output, node in run.trace.outputs.items():
-        for index in range(node.value.numel()):
-            if node.value.requires_grad:
-                seed = torch.zeros(node.shape, dtype=node.value.dtype)
-                seed.view(-1)[index] = 1
-                try:
-                    with default_dtype(run.job.dtype):
-                        gradients = torch.autograd.grad(
-                            node.value, list(leaves.values()), seed, retain_graph=True, materialize_grads=True
-                        )
-                except (Exception, SystemExit) as error:
-                    raise fault(run, error, {output: seed}) from error
-            else:
-                gradients = tuple(map(torch.zeros_like, leaves.values()))
-            for name, row in zip(leaves, gradients, strict=True):
-                rows[name].append(as_float64(dense(row)).ravel())
-            if progress is not None:
-                progress(f"{', '.join(leaves)} by backward", len(rows[name]), total)
-    return {
-        name: Matrix(np.array(rows[name]).reshape(total, leaf.numel()), "one backward for each row")
-        for name, leaf in leaves.items()
-    }
+    rows: dict[str, list[np.ndarray]] = {leaf: [] for leaf in rest}
+    for row in range(total if rest else 0):
+        for leaf, gradient in zip(rest, _pulled(run, np.array([row]), rest), strict=True):
+            rows[leaf].append(gradient)
+        if progress is not None:
+            progress(f"{', '.join(rest)} by backward", row + 1, total)
+    for leaf in rest:
+        matrix = np.array(rows[leaf]).reshape(total, run.leaves[leaf].numel())
+        made[leaf] = Matrix(matrix, "one backward for each row")
+    return {leaf: made[leaf] for leaf in run.leaves}
 
 
-def _forward(run: Forward, progress: Progress | None) -> Mapping[str, Matrix]:
+def _shared(run: Forward, leaf: str, layout: Layout, progress: Progress | None) -> Matrix:
+    """A sparse matrix by backward: rows that have no column in common share one, as columns do."""
+    from scipy.sparse import coo_array
+
+    assert layout.rows is not None
+    assert layout.columns is not None
+    m, n = layout.shape
+    by_column = np.argsort(layout.columns, kind="stable")
+    starts = np.searchsorted(layout.columns[by_column], np.arange(n + 1))
+    found = colouring(Sets(m, starts, layout.rows[by_column]))
+    colours = np.arange(m) if found is None else found
+    passes = classes(colours, int(colours.max(initial=-1)) + 1)
+    entries = np.zeros(len(layout.rows))
+    stray = []
+    for done, (rows, own) in enumerate(
+        zip(passes, classes(colours[layout.rows], len(passes)), strict=True), 1
+    ):
+        gradient = np.array(_pulled(run, rows, [leaf])[0])
+        entries[own] = gradient[layout.columns[own]]
+        gradient[layout.columns[own]] = 0.0
+        # what is none of theirs: of which row is not known, and the first is as good as any
+        stray += [(gradient[column], rows[0], column) for column in np.flatnonzero(gradient)]
+        if progress is not None:
+            progress(f"{leaf} by backward", done, len(passes))
+    matrix = _csr(layout, entries)
+    if stray:
+        beside, i, j = zip(*stray, strict=True)
+        matrix = matrix + coo_array((beside, (i, j)), shape=layout.shape).tocsr()
+    return Matrix(matrix, f"{count(len(passes), 'backward')} for all rows")
+
+
+def _pulled(run: Forward, rows: np.ndarray, leaves: Sequence[str]) -> list[np.ndarray]:
+    """What one backward from these output elements, counted through all outputs, gives to each leaf, flat."""
+    nodes, seeds = [], []
+    start = 0
+    for node in run.trace.outputs.values():
+        own = rows[(rows >= start) & (rows < start + node.value.numel())] - start
+        start += node.value.numel()
+        if own.size and node.value.requires_grad:
+            seed = torch.zeros(node.shape, dtype=node.value.dtype)
+            seed.view(-1)[torch.from_numpy(own)] = 1
+            nodes.append(node.value)
+            seeds.append(seed)
+    values = [run.leaves[leaf] for leaf in leaves]
+    if not nodes:
+        return [np.zeros(value.numel()) for value in values]
+    try:
+        with default_dtype(run.job.dtype):
+            gradients = torch.autograd.grad(nodes, values, seeds, retain_graph=True, materialize_grads=True)
+    except (Exception, SystemExit) as error:
+        names = [name for name, node in run.trace.outputs.items() if any(node.value is one for one in nodes)]
+        raise fault(run, error, dict(zip(names, seeds, strict=True))) from error
+    return [as_float64(dense(gradient)).ravel() for gradient in gradients]
+
+
+def _forward(run: Forward, reference: Reference, progress: Progress | None) -> Mapping[str, Matrix]:
+    require_explicit(run)
     made = {leaf: forward_jacobian(run, leaf, _of(f"{leaf} by forward", progress)) for leaf in run.leaves}
     return {leaf: Matrix(J.dense(), "column by column") for leaf, J in made.items()}
+
+
+def _csr(layout: Layout, entries: np.ndarray) -> Any:
+    from scipy.sparse import coo_array
+
+    return coo_array((entries, (layout.rows, layout.columns)), shape=layout.shape).tocsr()
 
 
 def _of(what: str, progress: Progress | None) -> Callable[[int, int], None] | None:
     return None if progress is None else functools.partial(progress, what)
 
 
-MAKERS: dict[str, Callable[[Forward, Progress | None], Mapping[str, Matrix]]] = {
+MAKERS: dict[str, Callable[[Forward, Reference, Progress | None], Mapping[str, Matrix]]] = {
     "numeric": _numeric, "backward": _backward, "forward": _forward,
 }  # fmt: skip
 
 
-def _difference(
-    one: np.ndarray, other: np.ndarray, rows: Sequence[str], columns: Sequence[str]
-) -> tuple[float, str]:
+def _difference(one: Any, other: Any, rows: Sequence[str], columns: Sequence[str]) -> tuple[float, str]:
     """The largest difference between two matrices, and where it is; inf where just one of two is NaN."""
-    apart = distance(one, other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        i, j = np.divmod(np.arange(one.size), max(one.shape[1], 1))
+        a, b = one.ravel(), other.ravel()
+    else:
+        i, j, a, b = _in_step(one, other)
+    apart = distance(a, b)
     apart[np.isnan(apart)] = np.inf
     if not apart.size:
         return 0.0, ""
-    i, j = divmod(int(np.argmax(apart)), apart.shape[1])
-    return float(apart[i, j]), f"∂{rows[i]}/∂{columns[j]}: {one[i, j]:.6g} and {other[i, j]:.6g}"
+    k = int(np.argmax(apart))
+    return float(apart[k]), f"∂{rows[i[k]]}/∂{columns[j[k]]}: {a[k]:.6g} and {b[k]:.6g}"
+
+
+def _in_step(one: Any, other: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and columns at which either of two matrices has an entry, and the entries of both there."""
+    n = one.shape[1]
+    stored = [_stored(matrix) for matrix in (one, other)]
+    keys = [i * n + j for i, j, _ in stored]
+    every = np.sort(np.concatenate(keys), kind="stable")
+    every = every[np.append(True, every[1:] != every[:-1])] if every.size else every
+    entries = [np.zeros(every.size), np.zeros(every.size)]
+    for entry, key, (_, _, values) in zip(entries, keys, stored, strict=True):
+        entry[np.searchsorted(every, key)] = values
+    return every // n, every % n, entries[0], entries[1]
+
+
+def _stored(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and values of the entries that are not 0, row by row."""
+    if isinstance(matrix, np.ndarray):
+        i, j = np.nonzero(matrix)
+        return i, j, matrix[i, j]
+    entries = matrix.tocoo()
+    used = entries.data != 0
+    return entries.row[used].astype(np.intp), entries.col[used].astype(np.intp), entries.data[used]
 
 
 # ---- rank and structure ------------------------------------------------------------------------------------
 
 
-def rank(matrix: np.ndarray) -> int | None:
+def rank(matrix: Any) -> int | None:
     """The number of singular values above max(m, n)·eps of the largest; None where it is not known."""
-    if not np.isfinite(matrix).all() or matrix.size > RANKED:
+    i, j, values = _stored(matrix)
+    m, n = matrix.shape
+    if not np.isfinite(values).all():
         return None
-    return int(np.linalg.matrix_rank(matrix)) if matrix.size else 0
+    if np.bincount(i, minlength=1).max() <= 1 and np.bincount(j, minlength=1).max() <= 1:
+        largest = np.abs(values).max(initial=0.0)
+        return int(np.sum(np.abs(values) > max(m, n) * np.finfo(float).eps * largest))
+    return None if m * n > RANKED else int(np.linalg.matrix_rank(as_dense(matrix)))
 
 
-def structure(matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> list[str]:
+def structure(matrix: Any, rows: Sequence[str], columns: Sequence[str]) -> list[str]:
     """What there is to say of the zeros of a matrix, in words; nothing for one without any."""
     m, n = matrix.shape
-    used = matrix != 0
-    if not matrix.size:
+    i, j, values = _stored(matrix)
+    if not m * n:
         return ["empty"]
-    if not used.any():
+    if not len(values):
         return ["zero"]
-    words = _square(matrix, used) if m == n and m > 1 else []
-    if not words or words == ["symmetric"]:
-        words += _blocks(used)
-    for names, empty, noun in ((rows, ~used.any(1), "zero row"), (columns, ~used.any(0), "zero column")):
+    words = _of_one_each(i, j, values, m, n)
+    placed = bool(words)  # the words say where all zeros are
+    if not words:
+        band = _band(i, j, m, n)
+        words = _of_a_square(i, j, values) if m == n > 1 else []
+        if not words or words == ["symmetric"]:
+            blocks = _blocks(i, j, m, n)
+            words += blocks or band
+            placed = bool(band and not blocks)
+        elif band:
+            words, placed = band, True
+        words += ["Toeplitz"] * _is_toeplitz(i, j, values, m, n)
+    for names, used, noun in ((rows, i, "zero row"), (columns, j, "zero column")):
+        empty = np.bincount(used, minlength=len(names)) == 0
         unused = [name for name, is_empty in zip(names, empty, strict=True) if is_empty]
         if unused:
             words.append(f"{f'a {noun}' if len(unused) == 1 else f'{noun}s'}: {listed(unused, NAMED)}")
-    if not used.all():
-        words.append(f"{100 * (1 - used.mean()):.3g}% zeros")
+    zeros = 100 * (1 - len(values) / (m * n))
+    if zeros >= NEARLY_ALL and not placed:
+        words.append(f"{len(values):,} of {m * n:,} entries are not 0")
+    elif zeros and not placed:
+        words.append(f"{zeros:.3g}% zeros")
     return words
 
 
-def _square(matrix: np.ndarray, used: np.ndarray) -> list[str]:
-    diagonal = np.diagonal(matrix)
-    if np.count_nonzero(used) == np.count_nonzero(diagonal):
-        if np.all(diagonal == diagonal[0]):
-            return ["the identity" if diagonal[0] == 1 else f"{diagonal[0]:.6g} times the identity"]
+def _of_one_each(i: np.ndarray, j: np.ndarray, values: np.ndarray, m: int, n: int) -> list[str]:
+    """Of a square matrix with one entry in each row and column, or a diagonal one."""
+    if m != n or m < 2:
+        return []
+    if np.array_equal(i, j):
+        if len(values) == n and np.all(values == values[0]):
+            return ["the identity" if values[0] == 1 else f"{values[0]:.6g} times the identity"]
         return ["diagonal"]
-    if np.all(used.sum(0) == 1) and np.all(used.sum(1) == 1):
-        return ["a permutation" if np.all(matrix[used] == 1) else "one entry in each row and column"]
-    if not np.triu(used, 1).any():
+    if len(values) == n and np.all(np.bincount(i) == 1) and np.all(np.bincount(j, minlength=n) == 1):
+        return ["a permutation" if np.all(values == 1) else "one entry in each row and column"]
+    return []
+
+
+def _of_a_square(i: np.ndarray, j: np.ndarray, values: np.ndarray) -> list[str]:
+    if np.all(i >= j):
         return ["lower triangular"]
-    if not np.tril(used, -1).any():
+    if np.all(i <= j):
         return ["upper triangular"]
-    return ["symmetric"] if np.array_equal(matrix, matrix.T) else []
+    mirrored = np.lexsort((i, j))
+    same = all(np.array_equal(a, b[mirrored]) for a, b in ((i, j), (j, i), (values, values)))
+    return ["symmetric"] if same else []
 
 
-def _blocks(used: np.ndarray) -> list[str]:
+def _band(i: np.ndarray, j: np.ndarray, m: int, n: int) -> list[str]:
+    """Of a matrix whose entries stand on a few diagonals around one."""
+    low, high = int((j - i).min()), int((j - i).max())
+    wide, small = high - low + 1, min(m, n)
+    if wide >= small or wide > max(3, small // 2):
+        return []
+    if m != n or low > 0 or high < 0:
+        return [f"banded: diagonals {low} to {high}" if wide > 1 else f"banded: diagonal {low} alone"]
+    named = {(1, 1): "tridiagonal", (1, 0): "lower bidiagonal", (0, 1): "upper bidiagonal"}
+    return [named.get((-low, high), f"banded: {-low} below and {high} above the diagonal")]
+
+
+def _is_toeplitz(i: np.ndarray, j: np.ndarray, values: np.ndarray, m: int, n: int) -> bool:
+    """True if each diagonal has one value, and not all have the same."""
+    if min(m, n) < TOEPLITZ_FROM or (np.all(values == values[0]) and len(values) == m * n):
+        return False
+    order = np.argsort(j - i, kind="stable")
+    diagonal, along = (j - i)[order], values[order]
+    starts = np.flatnonzero(np.append(True, diagonal[1:] != diagonal[:-1]))
+    lengths = np.diff(np.append(starts, len(along)))
+    at = diagonal[starts]
+    full = np.minimum(m, n - at) - np.maximum(0, -at)
+    return bool(
+        np.array_equal(lengths, full)
+        and np.array_equal(np.minimum.reduceat(along, starts), np.maximum.reduceat(along, starts))
+    )
+
+
+def _blocks(i: np.ndarray, j: np.ndarray, m: int, n: int) -> list[str]:
     """Groups of rows that share no column with another group: the components of the graph of the entries."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    m, n = used.shape
-    i, j = np.nonzero(used)
     graph = coo_array((np.ones(len(i)), (i, j + m)), shape=(m + n, m + n))
     _, labels = connected_components(graph, directed=False)
     blocks = set(labels[i].tolist())

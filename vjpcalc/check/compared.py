@@ -8,6 +8,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 import torch  # noqa: TID253
 
 from vjpcalc.check.derivative import DIFFERENCES
+from vjpcalc.check.jacobian import Jacobian
 from vjpcalc.check.judge import Numbers
 from vjpcalc.check.noise import smallest
 from vjpcalc.check.slopes import kinked, slopes
@@ -16,21 +17,22 @@ from vjpcalc.check.witness import Witness
 ONE_NODE = 16.0  # roundings by which two backwards of one node may differ (the rows' rules beside torch)
 
 
-def numbers_of(witness: Witness, gradient: np.ndarray, v: np.ndarray, dtype: torch.dtype) -> Numbers:
-    """A gradient (n,) beside what a witness says for the cotangent v (m,), as they are compared."""
+def numbers_of(witness: Witness, gradient: np.ndarray, seed: np.ndarray, dtype: torch.dtype) -> Numbers:
+    """A gradient (n,) beside what a witness says for the cotangent ``seed`` (m,), as they are compared."""
     jacobian = witness.jacobian
     info = torch.finfo(dtype)
+    v, weight = witness.seed(seed), witness.seed(np.abs(seed), sizes=True)
     with np.errstate(all="ignore"):
         own = witness.projected(gradient)
-        size = np.fmax(transposed(witness, np.abs(v), np.abs(jacobian.entries)), np.abs(own))
+        size = np.fmax(transposed(jacobian, weight, np.abs(jacobian.entries)), np.abs(own))
         return Numbers(
             gradient=own,
-            expected=transposed(witness, v, jacobian.entries),
+            expected=transposed(jacobian, v, jacobian.entries),
             size=np.fmax(size, witness.projected_size(np.abs(gradient))),
-            doubt=transposed(witness, np.abs(v), jacobian.errors),
+            doubt=transposed(jacobian, weight, jacobian.errors),
             bent=kinked(jacobian, v),
-            left=None if jacobian.left is None else transposed(witness, v, jacobian.left),
-            right=None if jacobian.right is None else transposed(witness, v, jacobian.right),
+            left=None if jacobian.left is None else transposed(jacobian, v, jacobian.left),
+            right=None if jacobian.right is None else transposed(jacobian, v, jacobian.right),
             coarse=jacobian.method == DIFFERENCES,
             eps=info.eps,
             depth=ONE_NODE,
@@ -41,6 +43,8 @@ def numbers_of(witness: Witness, gradient: np.ndarray, v: np.ndarray, dtype: tor
         )
 
 
-def transposed(witness: Witness, v: np.ndarray, entries: np.ndarray) -> np.ndarray:
+def transposed(jacobian: Jacobian, v: np.ndarray, entries: np.ndarray) -> np.ndarray:
     """entriesᵀ·v; an output that the seed leaves out counts for nothing, even if it is not finite."""
-    return witness.jacobian.transposed(v, np.where(v != 0, entries.T, 0.0).T)
+    used = v != 0
+    used = used[:, None] if jacobian.layout.rows is None else used[jacobian.layout.rows]
+    return jacobian.transposed(v, np.where(used, entries, 0.0))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
-from vjpcalc.check.jacobian import Jacobian
+from vjpcalc.check.jacobian import Jacobian, Layout
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.result import Forward
@@ -50,6 +50,6 @@ def forward_jacobian(run: Forward, leaf: str, progress: Callable[[int, int], Non
     entries = np.stack(columns, axis=1) if columns else np.zeros((m, 0))
     eps = torch.finfo(value.dtype).eps
     return Jacobian(
-        leaf=leaf, shape=(m, value.numel()), entries=entries, errors=eps * np.abs(entries), columns=None,
-        method="forward mode",
+        leaf=leaf, layout=Layout((m, value.numel()), np.ones(value.shape)), entries=entries,
+        errors=eps * np.abs(entries), method="forward mode",
     )  # fmt: skip

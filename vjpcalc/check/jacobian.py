@@ -1,8 +1,9 @@
-"""The explicit Jacobian of the outputs with respect to one leaf: column by column, or all of it at once."""
+"""The explicit Jacobian of the outputs with respect to one leaf: an evaluation a column, or one for many."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
@@ -22,106 +23,260 @@ from vjpcalc.language.trace import Decision
 from vjpcalc.operators.row import numel
 
 OVERHEAD = 500  # element operations that starting one operator is worth
+# So many evaluations are made at any size where columns share them: four times as many as a probe's, enough
+# for a 5×5 stencil, so that an error which is seen at n = 200 is seen at n = 20,000.
+FEW = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Which numbers a Jacobian of ``shape`` (m, n) holds, and which of its columns share an evaluation.
+
+    It has a column for each of the leaf's ``elements`` (None: all n), and after them one for each of the
+    ``directions`` (n, k), if there are any: J·u. Entry e stands in row ``rows[e]`` and column ``columns[e]``,
+    and all others are 0; both are None where every entry is held, (m, width). Columns of one of ``colours``,
+    numbered from 0, share an evaluation; None: each has its own. ``scale``, shaped like the leaf, is how far
+    each element is moved.
+    """
+
+    shape: tuple[int, int]
+    scale: np.ndarray
+    rows: np.ndarray | None = None
+    columns: np.ndarray | None = None
+    colours: np.ndarray | None = None
+    elements: np.ndarray | None = None
+    directions: np.ndarray | None = None
+
+    @functools.cached_property
+    def compared(self) -> int:
+        """How many of the columns are a leaf element's."""
+        return self.shape[1] if self.elements is None else len(self.elements)
+
+    @functools.cached_property
+    def width(self) -> int:
+        """The number of columns."""
+        return self.compared + (0 if self.directions is None else self.directions.shape[1])
+
+    @property
+    def evaluations(self) -> int:
+        """How many evaluations yield all entries."""
+        return self.width if self.colours is None else int(self.colours.max(initial=-1)) + 1
+
+    @functools.cached_property
+    def shares(self) -> list[tuple[np.ndarray, np.ndarray | slice]]:
+        """For each evaluation the columns that it yields, and which entries these are."""
+        if self.colours is None or self.columns is None:
+            return [(np.array([k]), slice(None)) for k in range(self.width)]
+        if self.evaluations == 1:
+            return [(np.arange(self.width), slice(None))]
+        entries = classes(self.colours[self.columns], self.evaluations)
+        return list(zip(classes(self.colours, self.evaluations), entries, strict=True))
+
+    def empty(self, dtype: np.dtype) -> np.ndarray:
+        """An array for the entries, of zeros."""
+        return np.zeros((self.shape[0], self.width) if self.columns is None else len(self.columns), dtype)
+
+    def by_length(self, entries: np.ndarray) -> np.ndarray:
+        """Derivatives by the length of their column's direction, which makes them the entries of J."""
+        lengths = self.scale.ravel()
+        lengths = lengths if self.elements is None else lengths[self.elements]
+        if self.directions is not None:
+            lengths = np.append(lengths, np.ones(self.directions.shape[1]))
+        with np.errstate(all="ignore"):
+            return entries / (lengths if self.columns is None else lengths[self.columns])
+
+
+def classes(numbers: np.ndarray, count: int) -> list[np.ndarray]:
+    """For each number below ``count`` where it stands."""
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.searchsorted(numbers[order], np.arange(1, count)))
+
+
+@dataclass(frozen=True, eq=False)
 class Jacobian:
     """∂outputs/∂leaf, both flattened in row-major order: m outputs by n leaf elements.
 
-    ``entries`` is (m, n). Where each output depends on one leaf element at the most it is (m,) instead, and
-    ``columns`` (m,) says on which (-1: on none). ``errors`` and ``kinks`` are laid out like ``entries``; so
-    are ``left`` and ``right``, the one-sided derivatives, which are None where no kink made them necessary.
+    ``entries``, ``errors`` and ``kinks`` are laid out as ``layout`` says; so are ``left`` and ``right``, the
+    one-sided derivatives, which are None where no kink made them necessary.
     """
 
     leaf: str
-    shape: tuple[int, int]
+    layout: Layout
     entries: np.ndarray
     errors: np.ndarray
-    columns: np.ndarray | None
     method: str
     kinks: np.ndarray | None = None
     left: np.ndarray | None = None
     right: np.ndarray | None = None
     flipped: Decision | None = None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.layout.shape
+
+    @property
+    def colours(self) -> np.ndarray | None:
+        """The colour of each column, from 0 up, shape (width,); None where each is evaluated alone."""
+        return self.layout.colours
+
     def transposed(self, v: np.ndarray, entries: np.ndarray | None = None) -> np.ndarray:
-        """Jᵀ·v, shape (n,), for v of shape (m,). The products are summed by numexpr."""
+        """Jᵀ·v, shape (width,), for v of shape (m,). The products are made by numexpr."""
         import numexpr
 
         entries = self.entries if entries is None else entries
-        if self.columns is not None:
-            weighted = numexpr.evaluate("j * v", {"j": entries, "v": v}, {})
-            used = self.columns >= 0
-            return np.bincount(self.columns[used], weights=weighted[used], minlength=self.shape[1])
+        layout = self.layout
+        if layout.columns is not None:
+            weighted = numexpr.evaluate("j * v", {"j": entries, "v": v[layout.rows]}, {})
+            return np.bincount(layout.columns, weights=weighted, minlength=layout.width)
         if 0 in entries.shape:
             return np.zeros(entries.shape[1])
         return numexpr.evaluate("sum(j * v, axis=0)", {"j": entries, "v": v[:, None]}, {})
 
     def dense(self, entries: np.ndarray | None = None) -> np.ndarray:
-        """The (m, n) matrix."""
+        """The (m, width) matrix."""
         entries = self.entries if entries is None else entries
-        if self.columns is None:
+        layout = self.layout
+        if layout.columns is None:
             return entries
-        matrix = np.zeros(self.shape, entries.dtype)
-        rows = np.flatnonzero(self.columns >= 0)
-        matrix[rows, self.columns[rows]] = entries[rows]
+        matrix = np.zeros((layout.shape[0], layout.width), entries.dtype)
+        matrix[layout.rows, layout.columns] = entries
         return matrix
 
 
-def jacobian(replay: Replay, progress: Callable[[int, int], None] | None = None) -> Jacobian:
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One ``direction``, shaped like the leaf, and the ``columns`` that the derivative along it yields."""
+
+    layout: Layout
+    direction: np.ndarray
+    columns: np.ndarray
+    entries: np.ndarray | slice
+
+    def put(self, derivative: np.ndarray, entries: np.ndarray) -> None:
+        """Put a derivative along the direction, or a mask of what is so there, (m,), into ``entries``."""
+        if self.layout.rows is None:
+            entries[:, self.columns[0]] = derivative
+        else:
+            entries[self.entries] = derivative[self.layout.rows[self.entries]]
+
+    def halves(self) -> list[Evaluation]:
+        """Two evaluations, each of half of the columns; none where there is but one, or J is not sparse."""
+        layout, columns = self.layout, self.columns
+        if layout.columns is None or len(columns) < 2:
+            return []
+        entries = np.arange(len(layout.columns))[self.entries]
+        made = []
+        for part in (columns[: len(columns) // 2], columns[len(columns) // 2 :]):
+            mine = np.zeros(layout.width, bool)
+            mine[part] = True
+            own = entries[mine[layout.columns[entries]]]
+            made.append(Evaluation(layout, _direction(layout, part), part, own))
+        return made
+
+
+def _direction(layout: Layout, columns: np.ndarray) -> np.ndarray:
+    """The direction in which the elements, or directions, of these columns are moved together."""
+    flat, count = layout.scale.ravel(), layout.compared
+    direction = np.zeros(flat.size)
+    own = columns if layout.directions is None else columns[columns < count]
+    own = own if layout.elements is None else layout.elements[own]
+    direction[own] = flat[own]
+    if layout.directions is not None:
+        direction += layout.directions[:, columns[columns >= count] - count].sum(1)
+    return direction.reshape(layout.scale.shape)
+
+
+def evaluations(layout: Layout, wanted: np.ndarray | None = None) -> Iterator[Evaluation]:
+    """The evaluations that yield the columns of a layout, or those that are ``wanted``, a mask (width,)."""
+    for columns, entries in layout.shares:
+        moved = columns if wanted is None else columns[wanted[columns]]
+        if moved.size:
+            yield Evaluation(layout, _direction(layout, moved), columns, entries)
+
+
+def evaluate(
+    layout: Layout, along: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray | None = None
+) -> np.ndarray:
+    """The entries of a Jacobian, laid out so, of which ``along`` gives the derivative (m,) along a direction.
+
+    A direction is shaped like the leaf. Columns that are not ``wanted``, a mask (width,), are 0.
+    """
+    entries = layout.empty(np.dtype(float))
+    for evaluation in evaluations(layout, wanted):
+        evaluation.put(along(evaluation.direction), entries)
+    return layout.by_length(entries)
+
+
+def explicit(replay: Replay) -> Layout:
+    """The layout of the whole Jacobian of a replay's targets: sparse where columns can share evaluations."""
+    scale = relative_scale(np.asarray(replay.leaf.value, dtype=np.float64))
+    shape = replay.primal.size, scale.size
+    pattern = replay.pattern
+    colours = None if pattern is None else pattern.colours
+    if pattern is None or colours is None or not (pattern.single or 2 * int(colours.max()) < scale.size):
+        return Layout(shape, scale)
+    return Layout(shape, scale, pattern.rows, pattern.columns, colours)
+
+
+def jacobian(
+    replay: Replay, layout: Layout | None = None, progress: Callable[[int, int], None] | None = None
+) -> Jacobian:
     """The Jacobian of a replay's targets, joined in order, with respect to its leaf.
 
-    ``progress`` is told how many of how many columns are done.
+    Without a ``layout`` it is the explicit one. ``progress`` is told how many of how many columns are done.
     """
-    kinked = bool(replay.kinks)
-    x = np.asarray(replay.leaf.value, dtype=np.float64)
-    n = x.size
-    scale = relative_scale(x)
-    columns = replay.single_source
-    derivatives: list[Derivative] = []
-    if columns is not None:
-        derivatives.append(directional(replay, scale, kinked).scaled(1.0 / unit(scale, columns)))
-    else:
-        for column in range(n):
-            direction = np.zeros(n)
-            direction[column] = scale.flat[column]
-            along = directional(replay, direction.reshape(x.shape), kinked)
-            derivatives.append(along.scaled(1.0 / scale.flat[column]))
-            if progress is not None:
-                progress(column + 1, n)
-    return assembled(replay, derivatives, columns)
-
-
-def assembled(
-    replay: Replay, derivatives: Sequence[Derivative], columns: np.ndarray | None = None
-) -> Jacobian:
-    """The Jacobian whose columns these are, or with ``columns`` the one derivative that holds every entry."""
-    m, n = replay.primal.size, numel(replay.leaf.shape)
-    sided = [derivative for derivative in derivatives if isinstance(derivative, Sided)]
-
-    def laid_out(parts: list[np.ndarray]) -> np.ndarray:
-        if columns is not None:
-            return np.where(columns >= 0, parts[0], parts[0].dtype.type(0))
-        return np.stack(parts, axis=1) if parts else np.zeros((m, n))
-
-    differenced = any(derivative.method == DIFFERENCES for derivative in derivatives)
+    layout = explicit(replay) if layout is None else layout
+    parts: dict[str, np.ndarray] = {"value": layout.empty(np.dtype(float))}
+    parts["error"] = parts["value"].copy()
+    method, flipped, done = COMPLEX_STEP, None, 0
+    for evaluation, derivative in _derivatives(replay, layout):
+        names = ["value", "error"]
+        if isinstance(derivative, Sided):
+            names += ["kink", "left", "right"]
+            flipped = flipped or derivative.flipped
+        for name in names:
+            part = getattr(derivative, name)
+            if name not in parts:
+                parts[name] = layout.empty(part.dtype)
+            evaluation.put(part, parts[name])
+        method = DIFFERENCES if derivative.method == DIFFERENCES else method
+        done += len(evaluation.columns)
+        if progress is not None:
+            progress(done, layout.width)
+    found = {name: part if name == "kink" else layout.by_length(part) for name, part in parts.items()}
     return Jacobian(
         leaf=replay.name,
-        shape=(m, n),
-        entries=laid_out([derivative.value for derivative in derivatives]),
-        errors=laid_out([derivative.error for derivative in derivatives]),
-        columns=columns,
-        method=DIFFERENCES if differenced else COMPLEX_STEP,
-        kinks=laid_out([derivative.kink for derivative in sided]) if sided else None,
-        left=laid_out([derivative.left for derivative in sided]) if sided else None,
-        right=laid_out([derivative.right for derivative in sided]) if sided else None,
-        flipped=next((derivative.flipped for derivative in sided if derivative.flipped), None),
+        layout=layout,
+        entries=found["value"],
+        errors=found["error"],
+        method=method,
+        kinks=found.get("kink"),
+        left=found.get("left"),
+        right=found.get("right"),
+        flipped=flipped,
     )
 
 
-def unit(scale: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The scale of the one leaf element that each output depends on, 1 for an output that depends on none."""
-    return np.append(scale, 1.0)[columns]  # -1 is the last
+def _derivatives(replay: Replay, layout: Layout) -> Iterator[tuple[Evaluation, Derivative]]:
+    """The derivative of each evaluation.
+
+    A branch that one element flips is in doubt for all that are moved with it: such an element is searched
+    for, by halves, in FEW steps.
+    """
+    kinked = bool(replay.kinks)
+    searches = FEW
+    for evaluation in evaluations(layout):
+        waiting = [evaluation]
+        while waiting:
+            part = waiting.pop()
+            derivative = directional(replay, part.direction, kinked)
+            in_doubt = isinstance(derivative, Sided) and derivative.flipped and derivative.kink.any()
+            halves = part.halves() if in_doubt and searches else []
+            if halves:
+                waiting += halves
+                searches -= 1
+            else:
+                yield part, derivative
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -130,23 +285,34 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
 
 
-def explicit_cost(replay: Replay) -> int:
-    """The element operations that the explicit Jacobian of a leaf costs: evaluations × elements in each."""
-    if replay.single_source is not None:
-        return 0  # one direction yields every entry, at any size
+def evaluation_cost(replay: Replay) -> int:
+    """The element operations of one evaluation."""
     work = sum(numel(node.shape) + OVERHEAD for node in replay.varying.values())
-    evaluations = 1 if replay.analytic and not replay.kinks else 30
-    return evaluations * numel(replay.leaf.shape) * work
+    return work if replay.analytic and not replay.kinks else 30 * work
 
 
-def require_explicit(run: Forward) -> None:
-    """Raise Diagnostic (limit) where the Jacobian of a leaf is too large to be written out."""
+def explicit_cost(replay: Replay, layout: Layout) -> int:
+    """The element operations that a Jacobian costs; 0 for FEW evaluations that are shared, at any size."""
+    if layout.colours is not None and layout.evaluations <= FEW:
+        return 0
+    return layout.evaluations * evaluation_cost(replay)
+
+
+def require_explicit(run: Forward, sparse: Mapping[str, Layout] | None = None) -> None:
+    """Raise Diagnostic (limit) where the Jacobian of a leaf is too large to be written out.
+
+    Of those that are kept ``sparse``, by leaf, only what is stored counts.
+    """
     m = sum(value.numel() for value in run.outputs.values())
+    limit = run.job.limits.max_elements
     for name, leaf in run.leaves.items():
-        n, limit = leaf.numel(), run.job.limits.max_elements
-        if m * n > limit:
+        n = leaf.numel()
+        layout = (sparse or {}).get(name)
+        stored = m * n if layout is None or layout.rows is None else len(layout.rows)
+        if stored > limit:
+            of_these = "" if layout is None else f", {stored:,} of them stored"
             raise Diagnostic(
                 "limit",
-                f"the Jacobian of {name} has {m:,} × {n:,} entries; the limit is {limit:,}",
+                f"the Jacobian of {name} has {m:,} × {n:,} entries{of_these}; the limit is {limit:,}",
                 hint="--max-elements N allows more; --wrt leaves leaves out",
             )

@@ -164,7 +164,7 @@ def agree(numbers: Numbers) -> Verdict:
         slopes = look(numbers, verdict, k)
         if np.isfinite(slopes.value) and not slopes.bent:
             # the complex step of x³ at 0 is -ε²: a gradient of 0 is confirmed by a slope that may be 0
-            none = tiny[k] and numbers.gradient[k] == 0 and abs(slopes.value) <= slopes.doubt
+            none = numbers.gradient[k] == 0 and abs(slopes.value) <= slopes.doubt
             verdict.expected[k], verdict.doubt[k] = 0.0 if none else slopes.value, slopes.doubt
             verdict.tolerance[k] = usual[k] + slopes.doubt + numbers.depth * numbers.smallest
     return verdict

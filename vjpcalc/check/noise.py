@@ -6,13 +6,14 @@ random by one unit in the last place, and half of the range that its results tak
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
 from vjpcalc.check.derivative import COMPLEX_STEP, relative_scale
-from vjpcalc.check.jacobian import unit
+from vjpcalc.check.jacobian import evaluate
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise, noises
@@ -137,12 +138,16 @@ def reference_noise(witness: Witness, v: np.ndarray, wanted: np.ndarray, pairs: 
     if replay is None or jacobian.method != COMPLEX_STEP:
         return width
     scale = relative_scale(np.asarray(replay.leaf.value))
-    if (columns := jacobian.columns) is not None:
-        units = unit(scale, columns)
-        return half_range(
-            jacobian.transposed(v, replay.complex_step(scale, noise) / units) for noise in noises(pairs)
-        )
+    if jacobian.colours is not None:
+
+        def noisy(noise: Noise) -> np.ndarray:
+            along = functools.partial(replay.complex_step, noise=noise)
+            return jacobian.transposed(v, evaluate(jacobian.layout, along, wanted))
+
+        return half_range(noisy(noise) for noise in noises(pairs or USUAL))
     for k in np.flatnonzero(wanted)[:ASKED]:
         direction, factor = witness.direction(scale, k)
-        width[k] = half_range(v @ replay.complex_step(direction, noise) / factor for noise in noises(pairs))
+        width[k] = half_range(
+            v @ replay.complex_step(direction, noise) / factor for noise in noises(pairs or USUAL)
+        )
     return width

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
 
 from vjpcalc.check.fuse import Step, as_numexpr, compiled, steps
+from vjpcalc.check.sparsity import Pattern, pattern
 from vjpcalc.engines.noise import Noise, accumulates, slope_is_exact, value_is_exact
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.trace import Applied, Decision, Kink, Node, Trace, with_values
-from vjpcalc.operators.row import numel
 
 if TYPE_CHECKING:
     from vjpcalc.engines.yours import Precision
@@ -79,39 +79,15 @@ class Replay:
         return [kink for kink in kinks if any(node.index in self.varying for node in kink.inputs)]
 
     @functools.cached_property
-    def single_source(self) -> np.ndarray | None:
-        """For each output element the one leaf element it depends on (-1: none); None if it can be several.
+    def pattern(self) -> Pattern | None:
+        """Where the Jacobian may have entries; None where it is full, or no pattern is worth finding.
 
-        Found by running the program on element numbers instead of values: an elementwise operator passes the
-        number on, a movement moves it, anything else mixes. Then one direction, of ones, yields every entry
-        of the Jacobian.
+        Masks, and what an operator chooses by its value, count as fixed; where a kink may move them, or where
+        differences are taken, they count as moving.
         """
-        n = numel(self.leaf.shape)
-        numbers: dict[int, np.ndarray] = {self.leaf.index: np.arange(n).reshape(self.leaf.shape)}
-
-        def number(node: Node) -> np.ndarray:
-            return numbers.get(node.index, np.full(node.shape, -1))
-
-        for node in self._trace.applied:
-            if node.index not in self.smooth:
-                continue
-            if node.operator.kind == "elementwise":
-                parts = np.broadcast_arrays(*(number(source) for source in node.inputs))
-                merged = functools.reduce(np.maximum, parts)
-                if any(((part >= 0) & (part != merged)).any() for part in parts):
-                    return None
-            elif node.operator.kind == "movement":
-                arguments = {
-                    parameter.name: with_values(node.arguments[parameter.name], number)
-                    if parameter.kind in ("tensor", "tensors")
-                    else with_values(node.arguments[parameter.name], lambda source: source.value)
-                    for parameter in node.operator.parameters
-                }
-                merged = self._engine.apply(node.operator, arguments)
-            else:
-                return None
-            numbers[node.index] = merged
-        return np.concatenate([np.ravel(number(node)) for node in self.targets])
+        fixed = self.analytic and not self.kinks
+        varying = self.smooth if fixed else self.varying
+        return pattern(self._trace, self.leaf, self.targets, varying, smooth=fixed)
 
     @property
     def primal(self) -> np.ndarray:

@@ -57,8 +57,7 @@ class Slopes:
 def kinked(jacobian: Jacobian, v: np.ndarray) -> np.ndarray:
     """Which compared numbers have a kink in a part that the seed counts, shape (n,)."""
     if jacobian.kinks is None:
-        width = jacobian.shape[1] if jacobian.columns is not None else jacobian.entries.shape[1]
-        return np.zeros(width, bool)
+        return np.zeros(jacobian.layout.width, bool)
     return jacobian.transposed((v != 0).astype(float), jacobian.kinks.astype(float)) > 0
 
 
@@ -69,7 +68,8 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
     """
     replay = witness.replay
     assert replay is not None
-    beside = witness.directions is not None or np.isfinite(replay.leaf.value.flat[k])
+    index = witness.index(k)
+    beside = index is None or np.isfinite(replay.leaf.value[index])
     if not beside or not np.isfinite(replay.primal[v != 0]).all():  # what is infinite cannot be seen to move
         return Slopes(math.nan, math.inf, math.nan, math.nan, (), bent=False)
     scale = relative_scale(np.asarray(replay.leaf.value))
@@ -90,10 +90,11 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
     seen = [left, right] if bent else [value]
     low, high = min(seen), max(seen)
     together = False
-    if witness.directions is None and kinks:
+    if index is not None and kinks:
         number = COSTLY if sides is None else DIRECTIONS
         for others in random_directions(np.asarray(replay.leaf.value), number):
-            others.flat[k] = 0.0
+            others = np.array(others)
+            others[index] = 0.0
             for added, error in _added(replay, others, direction, v, exact=sides is not None):
                 with np.errstate(all="ignore"):
                     slope, error = added / factor, abs(error / factor)

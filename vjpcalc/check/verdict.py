@@ -107,14 +107,16 @@ def judge_leaf(
     """
     name = witness.jacobian.leaf
     gradient = vjp.gradients[name]
-    v = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
-    numbers = numbers_of(witness, as_float64(gradient).ravel(), v, gradient.dtype)
+    seed = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
+    numbers = numbers_of(witness, as_float64(gradient).ravel(), seed, gradient.dtype)
     depth, accuracy = depth_and_accuracy(vjp.trace, name)
     numbers = replace(numbers, depth=depth, accuracy=accuracy)
     if faulty:
         numbers = replace(numbers, slopes=None)
     else:
-        numbers = replace(numbers, noise=functools.partial(_noise, witness, v, numbers, noise))
+        numbers = replace(
+            numbers, noise=functools.partial(_noise, witness, witness.seed(seed), numbers, noise)
+        )
     return leaf_check(vjp, witness, numbers, judge(numbers, required))
 
 
@@ -175,7 +177,10 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
 
     return LeafCheck(
         status=cause.status,
-        jacobian_shape=jacobian.shape,
+        jacobian_shape=(
+            sum(seed.numel() for seed in vjp.seeds.values()),
+            vjp.gradients[jacobian.leaf].numel(),
+        ),
         jt_seed=shaped(verdict.expected),
         max_abs_error=float(np.max(error[comparable], initial=0.0)),
         max_rel_error=float(np.max(relative[comparable], initial=0.0)),
@@ -183,7 +188,7 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
             verdict.tolerance[worst] if worst is not None else verdict.tolerance.max(initial=0.0)
         ),
         differentiation=jacobian.method,
-        structure="one entry a row" if jacobian.columns is not None else None,
+        structure=witness.structure,
         digits=_whole(verdict, numbers),
         causes=shaped(verdict.causes),
         left=side(numbers.left),
@@ -223,7 +228,7 @@ def _pattern(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> 
     return pattern(
         gradient, expected, wrong, tolerance, known=known, name=name,
         values=as_float64(vjp.job.inputs[name]), sizes=dimensions(shapes),
-        suspects=suspects(witness.jacobian, seeds, witness.shape),
+        suspects=suspects(witness.jacobian, seeds, witness.shape) if witness.end is None else None,
     )  # fmt: skip
 
 
@@ -275,7 +280,7 @@ def _kink(witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
     operators = sorted({kink.operator.infix or kink.operator.name for kink in kinks})
     seen = verdict.slopes.get(k)
     if seen is not None and seen.together:
-        return words.hidden_kink(operators, jacobian.shape[1])
+        return words.hidden_kink(operators, int(np.prod(witness.shape)))
     if jacobian.flipped is not None and not operators:
         what = "a branch that flips: the condition is decided at this very point"
     else:

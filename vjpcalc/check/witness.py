@@ -1,4 +1,8 @@
-"""What a gradient is compared with: a leaf's explicit Jacobian, or its products with a few directions."""
+"""What a gradient is compared with: a leaf's explicit Jacobian, or its products with a few directions.
+
+Where columns share evaluations, J is explicit as far as few of these suffice, at any size; of columns that
+share none, beyond the limit, only what a few random directions see is compared.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
-from vjpcalc.check.derivative import directional, random_directions
+from vjpcalc.check.derivative import random_directions
+from vjpcalc.check.ending import Ending, ending
 from vjpcalc.check.forward import forward_jacobian
-from vjpcalc.check.jacobian import Jacobian, assembled, explicit_cost, jacobian
+from vjpcalc.check.jacobian import FEW, Jacobian, Layout, evaluation_cost, explicit, explicit_cost, jacobian
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_name
 from vjpcalc.job.result import Forward
@@ -21,46 +26,89 @@ PROBES = 8  # random directions of a probe
 
 @dataclass(frozen=True)
 class Witness:
-    """A Jacobian to compare with, of a leaf of ``shape``. The numbers compared are the leaf's elements.
+    """A Jacobian to compare with, of a leaf of ``shape``.
 
-    A probe's has a column for each of its ``directions`` (n, directions), and these are compared instead.
-    ``replay`` is None where the Jacobian is torch's own.
+    The numbers compared are its columns': elements of the leaf, then products with random directions.
+    ``replay`` is None where the Jacobian is torch's own. Its targets are the outputs, or what stands before
+    the ``end`` of the program: see ``seed``.
     """
 
     jacobian: Jacobian
     method: str
     shape: tuple[int, ...]
     replay: Replay | None
-    directions: np.ndarray | None = None
+    end: Ending | None = None
+
+    @property
+    def directions(self) -> np.ndarray | None:
+        """The random directions (n, k) among what is compared."""
+        return self.jacobian.layout.directions
+
+    def seed(self, v: np.ndarray, *, sizes: bool = False) -> np.ndarray:
+        """A seed (m,) of the outputs as one of the Jacobian's rows; of ``sizes``, none cancels another."""
+        return v if self.end is None else self.end.back(v, sizes=sizes)
 
     def projected(self, gradient: np.ndarray) -> np.ndarray:
-        """What the gradient is compared as: its elements, or its products with the directions."""
-        if self.directions is None:
-            return gradient
+        """What the gradient (n,) is compared as: its elements, and its products with the directions."""
+        layout = self.jacobian.layout
+        own = gradient if layout.elements is None else gradient[layout.elements]
+        if layout.directions is None:
+            return own
         with np.errstate(all="ignore"):
-            return self.directions.T @ gradient
+            return np.concatenate([own, layout.directions.T @ gradient])
 
     def projected_size(self, size: np.ndarray) -> np.ndarray:
         """The same for sizes, none of which may cancel another."""
-        if self.directions is None:
-            return size
+        layout = self.jacobian.layout
+        own = size if layout.elements is None else size[layout.elements]
+        if layout.directions is None:
+            return own
         with np.errstate(all="ignore"):
-            return np.abs(self.directions).T @ size
+            return np.concatenate([own, np.abs(layout.directions).T @ size])
 
     def direction(self, scale: np.ndarray, k: int) -> tuple[np.ndarray, float]:
         """The direction that the k-th number belongs to, shaped like the leaf, and its length."""
-        if self.directions is not None:
-            return self.directions[:, k].reshape(scale.shape), 1.0
-        return np.where(np.arange(scale.size).reshape(scale.shape) == k, scale, 0.0), scale.flat[k]
+        element = self._element(k)
+        if element is None:
+            directions = self.jacobian.layout.directions
+            assert directions is not None
+            return directions[:, k - self.jacobian.layout.compared].reshape(scale.shape), 1.0
+        moved = np.arange(scale.size).reshape(scale.shape) == element
+        return np.where(moved, scale, 0.0), scale.flat[element]
 
     def index(self, k: int) -> tuple[int, ...] | None:
         """Where in the leaf the k-th number stands; None for a direction."""
-        return None if self.directions is not None else tuple(map(int, np.unravel_index(k, self.shape)))
+        element = self._element(k)
+        return None if element is None else tuple(map(int, np.unravel_index(element, self.shape)))
 
     def name(self, k: int) -> str:
         """What to call the k-th number."""
         index, leaf = self.index(k), self.jacobian.leaf
-        return f"{leaf} along random direction {k + 1}" if index is None else element_name(leaf, index)
+        if index is None:
+            return f"{leaf} along random direction {k - self.jacobian.layout.compared + 1}"
+        return element_name(leaf, index)
+
+    def _element(self, k: int) -> int | None:
+        layout = self.jacobian.layout
+        if k >= layout.compared:
+            return None
+        return int(k if layout.elements is None else layout.elements[k])
+
+    @property
+    def structure(self) -> str | None:
+        """What was made of J's zeros, in words; None where nothing was."""
+        layout = self.jacobian.layout
+        if layout.colours is None:
+            return None
+        if layout.evaluations == 1:
+            words = "one entry a row"
+        else:
+            alone = 0 if layout.directions is None else layout.directions.shape[1]
+            words = f"coloured: {layout.evaluations - alone:,} evaluations for {layout.compared:,} columns"
+            if alone:
+                rest = layout.shape[1] - layout.compared
+                words += f"; the other {rest:,} are probed along {alone} random directions"
+        return words if self.end is None else f"{words}, before the last sum"
 
 
 @stage("witness")
@@ -75,7 +123,15 @@ def witness(
     """The witness of a leaf by a method of the check, ``trace`` being the reference engine's."""
     if method == "forward":
         return Witness(forward_jacobian(run, leaf, progress), method, tuple(run.leaves[leaf].shape), None)
-    return replayed(Replay(trace, leaf), method, limit, progress)
+    replay = Replay(trace, leaf)
+    if method != "probe" and (end := ending(trace, replay.varying, replay.targets)):
+        inner = Replay(trace, leaf, end.targets)
+        layout = explicit(inner)
+        if layout.colours is not None:
+            found = _within(inner, layout, method, limit, progress, end)
+            if found is not None:
+                return found
+    return replayed(replay, method, limit, progress)
 
 
 def replayed(
@@ -83,19 +139,65 @@ def replayed(
     method: str,
     limit: int,
     progress: Callable[[int, int], None] | None = None,
-    *,
-    probes: int = PROBES,
 ) -> Witness:
     """The witness of a replay's leaf: explicit, or a probe; ``auto`` is explicit as far as ``limit`` goes."""
-    if method == "explicit" or (method == "auto" and explicit_cost(replay) <= limit):
-        return Witness(jacobian(replay, progress), "explicit", replay.leaf.shape, replay)
-    return _probe(replay, probes)
+    if method != "probe":
+        found = _within(replay, explicit(replay), method, limit, progress)
+        if found is not None:
+            return found
+    m, x = replay.primal.size, np.asarray(replay.leaf.value)
+    directions = random_directions(x, PROBES).reshape(PROBES, -1).T
+    none = np.zeros(0, np.intp)
+    layout = Layout((m, x.size), np.ones(x.shape), elements=none, directions=directions)
+    return Witness(jacobian(replay, layout), "probe", x.shape, replay)
 
 
-def _probe(replay: Replay, probes: int) -> Witness:
-    """J·u for a few random directions, scaled to the size of each element."""
-    x = np.asarray(replay.leaf.value)
-    directions = random_directions(x, probes)
-    derivatives = [directional(replay, direction, bool(replay.kinks)) for direction in directions]
-    probed = assembled(replay, derivatives)
-    return Witness(probed, "probe", x.shape, replay, directions.reshape(probes, -1).T)
+def _within(
+    replay: Replay,
+    layout: Layout,
+    method: str,
+    limit: int,
+    progress: Callable[[int, int], None] | None,
+    end: Ending | None = None,
+) -> Witness | None:
+    """The explicit Jacobian if asked for or within the limit, else most of it; None if that is too much."""
+    shape = replay.leaf.shape
+    if method == "explicit" or explicit_cost(replay, layout) <= limit:
+        return Witness(jacobian(replay, layout, progress), "explicit", shape, replay, end)
+    if layout.colours is None:
+        return None
+    most = max(FEW, limit // evaluation_cost(replay)) - PROBES
+    partial = _partly(layout, np.asarray(replay.leaf.value), most)
+    if partial is None:
+        return None
+    return Witness(jacobian(replay, partial, progress), "probe", shape, replay, end)
+
+
+def _partly(layout: Layout, x: np.ndarray, most: int) -> Layout | None:
+    """The columns of the ``most`` largest colours, and a probe of all others; None if these are the most."""
+    assert layout.rows is not None
+    assert layout.columns is not None
+    assert layout.colours is not None
+    m, n = layout.shape
+    kept = np.argsort(-np.bincount(layout.colours), kind="stable")[:most]
+    rank = np.full(layout.evaluations, -1)
+    rank[kept] = np.arange(len(kept))
+    colours = rank[layout.colours]
+    elements = np.flatnonzero(colours >= 0)
+    if 2 * len(elements) < n:
+        return None
+    directions = random_directions(x, PROBES).reshape(PROBES, n).T * (colours < 0)[:, None]
+    column = np.cumsum(colours >= 0) - 1
+    own = colours[layout.columns] >= 0
+    touched = np.flatnonzero(np.bincount(layout.rows[~own], minlength=m))
+    return Layout(
+        (m, n),
+        layout.scale,
+        rows=np.concatenate([layout.rows[own], np.tile(touched, PROBES)]),
+        columns=np.concatenate(
+            [column[layout.columns[own]], np.repeat(len(elements) + np.arange(PROBES), len(touched))]
+        ),
+        colours=np.concatenate([colours[elements], len(kept) + np.arange(PROBES)]),
+        elements=elements,
+        directions=directions,
+    )

@@ -17,6 +17,7 @@ _SIZE = """n = (a.shape[-2] if a.ndim > 1 else 1) * (b.shape[-1] if b.ndim > 1 e
                n = n * max(a.shape[-i] if i <= a.ndim else 1, b.shape[-i] if i <= b.ndim else 1)
            n"""
 array("matmul(a, b)", infix="@", aliases="dot", numpy="matmul", complex="numpy", size=_SIZE,
+      mixes="j,j-> | j,...jk->...k | ...ij,j->...i | ...ij,...jk->...ik",
       vjp={"a": (_G, "g @ (unsqueeze(b, -1) if b.ndim == 1 else b).mT"),
            "b": (_G, """z = (unsqueeze(a, -2) if a.ndim == 1 else a).mT @ g
                         squeeze(z, -1) if b.ndim == 1 else z""")},
@@ -27,13 +28,16 @@ array("matmul(a, b)", infix="@", aliases="dot", numpy="matmul", complex="numpy",
       example="'a @ b' a='[[0, 0], [2, 2]]' b='[[1, 2], [1, 2]]' --seed '[[1, 2], [3, 4]]' "
               "-> a = [[5, 5], [11, 11]]; b = [[6, 8], [6, 8]]")
 array("mm(a, b|mat2)", numpy="matmul", complex="numpy", size=_SIZE, vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
+      mixes="ij,jk->ik",
       samples=("mm(a, b) | a(2,3) b(3,4)", "a.mm(b) | a(1,0) b(0,2)"),
       example="'mm(a, b)' a='[[1, 2]]' b='[[3], [4]]' --seed '[[1]]' -> a = [[3, 4]]; b = [[1], [2]]")
 array("bmm(a, b|mat2)", numpy="matmul", complex="numpy", size=_SIZE, vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
+      mixes="hij,hjk->hik",
       samples=("bmm(a, b) | a(2,3,2) b(2,2,4)", "a.bmm(b) | a(1,1,1) b(1,1,1)"),
       example="'bmm(a, b)' a='[[[1, 2]]]' b='[[[3], [4]]]' --seed '[[[1]]]' -> a = [[[3, 4]]]; "
               "b = [[[1], [2]]]")
-array("mv(a, b|vec)", numpy="matmul", complex="numpy", vjp={"a": "outer(g, b)", "b": "g @ a"},
+array("mv(a, b|vec)", numpy="matmul", complex="numpy", mixes="ij,j->i",
+      vjp={"a": "outer(g, b)", "b": "g @ a"},
       samples=("mv(a, b) | a(2,3) b(3)",),
       example="'mv(a, b)' a='[[1, 2]]' b='[3, 4]' --seed '[1]' -> a = [[3, 4]]; b = [1, 2]")
 composed("vdot(a, b)", size="1", ref="sum(a * b)", vjp={"a": "g * b", "b": "g * a"},
@@ -44,7 +48,7 @@ composed("vecdot(a, b, dim: axis = -1)", torch="linalg.vecdot", ref="sum(a * b, 
          samples=("vecdot(a, b) | a(2,3) b(2,3)", "vecdot(a, b, dim=0) | a(3,2) b(3,2)",
                   "vecdot(a, b) | a(2,3) b(1,3)"),
          example="'vecdot(a, b)' a='[1, 2]' b='[3, 4]' -> a = [3, 4]; b = [1, 2]")
-array("inner(a, b)", numpy="inner", complex="numpy",
+array("inner(a, b)", numpy="inner", complex="numpy", mixes="j,j-> | j,...j->... | ...j,j->... | ij,kj->ik",
       size="numel(a) * numel(b) // max(a.shape[-1] if a.ndim > 0 else 1, 1) // "
            "max(b.shape[-1] if b.ndim > 0 else 1, 1)",
       vjp={"a": "tensordot(g, b, b.ndim - 1)",
@@ -53,10 +57,12 @@ array("inner(a, b)", numpy="inner", complex="numpy",
                "inner(a, b) | a(2,3) b(3)"),
       example="'inner(a, b)' a='[1, 2]' b='[3, 4]' -> a = [3, 4]; b = [1, 2]")
 array("outer(a, b|vec2)", aliases="ger", numpy="outer", complex="numpy", size="(numel(a), numel(b))",
+      mixes="i,j->ij",
       vjp={"a": "g @ b", "b": "a @ g"}, samples=("outer(a, b) | a(2) b(3)", "outer(a, b) | a(0) b(3)"),
       example="'outer(a, b)' a='[1, 2]' b='[3]' --seed '[[1], [2]]' -> a = [3, 6]; b = [5]")
 array("einsum(equation|subscripts: text, *operands)", torch="einsum(equation, *operands)",
       numpy="kernels.einsum(equation, *operands)", jax="einsum(equation, *operands)", complex="numpy",
+      mixes="equation",
       vjp={"operands": "einsum_cotangents(g, operands, equation)"},
       samples=("einsum('ij,jk->ik', a, b) | a(2,3) b(3,4)", "einsum('ij,jk', a, b) | a(2,3) b(3,4)",
                "einsum('ii', a) | a(3,3)", "einsum('ii->i', a) | a(3,3)",
@@ -71,7 +77,7 @@ several("einsum_cotangents(g, operands: tensors, equation: text)", hidden=True, 
 array("einsum_cotangent(g, operands: tensors, equation: text, i: int)", torch="", hidden=True,
       numpy="kernels.einsum_cotangent(g, operands, equation, i)", note="einsum of g and the other operands")
 array("tensordot(a, b, dims|axes: any = 2)", torch="tensordot(a, b, dims=dims)",
-      numpy="tensordot(a, b, axes=dims)", complex="numpy",
+      numpy="tensordot(a, b, axes=dims)", complex="numpy", mixes="dims",
       vjp={"a": "tensordot_cotangent(g, a, b, dims, 0)", "b": "tensordot_cotangent(g, a, b, dims, 1)"},
       samples=("tensordot(a, b) | a(2,3,4) b(3,4,2)", "tensordot(a, b, 1) | a(2,3) b(3,4)",
                "tensordot(a, b, dims=0) | a(2) b(3)",
@@ -87,6 +93,7 @@ array("kron(a, b)", numpy="kron", complex="numpy", size="numel(a) * numel(b)",
       example="'kron(a, b)' a='[1, 2]' b='[3, 4]' --seed '[1, 10, 100, 1000]' -> a = [43, 4300]; "
               "b = [201, 2010]")
 array("cross(a, b, dim: axis = -1)", torch="linalg.cross", numpy="cross(a, b, axis=dim)", complex="numpy",
+      mixes="dim",
       vjp={"a": "cross(b, g, dim)", "b": "cross(g, a, dim)"},
       samples=("cross(a, b) | a(3) b(3)", "cross(a, b) | a(2,3) b(1,3)",
                "cross(a, b, dim=0) | a(3,2) b(3,2)"),
@@ -170,6 +177,7 @@ array("trace(x)", numpy="trace", complex="numpy", vjp={"x": "g * eye(x.shape[0],
       samples=("trace(x) | x(3,3)", "trace(x) | x(2,3)"),
       example="'trace(x)' x='[[1, 2], [3, 4]]' -> x = [[1, 0], [0, 1]]")
 array("diag(x, diagonal|k: int = 0)", torch="diag(x, diagonal)", numpy="diag(x, diagonal)", complex="numpy",
+      mixes="moves",
       size="(numel(x) + abs(diagonal)) ** 2 if x.ndim == 1 else 1",
       vjp={"x": "accumulate(g, diag(positions(x), diagonal), x) if x.ndim == 2 else diag(g, diagonal)"},
       samples=("diag(x) | x(3)", "diag(x) | x(2,3)", "diag(x, 1) | x(2)", "diag(x, -1) | x(3,3)"),
@@ -185,13 +193,13 @@ movement("diagonal(x, offset: int = 0, dim1|axis1: axis = 0, dim2|axis2: axis = 
          example="'diagonal(x)' x='[[1, 2], [3, 4]]' --seed '[5, 6]' -> x = [[5, 0], [0, 6]]")
 array("diag_embed(x, offset: int = 0, dim1: newaxis = -2, dim2: newaxis = -1)",
       torch="diag_embed(x, offset, dim1, dim2)", numpy="kernels.diag_embed(x, offset, dim1, dim2)",
-      complex="numpy", vjp={"x": "diagonal(g, offset, dim1, dim2)"},
+      complex="numpy", mixes="moves", vjp={"x": "diagonal(g, offset, dim1, dim2)"},
       size="numel(x) * (x.shape[-1] + abs(offset))",
       samples=("diag_embed(x) | x(2,3)", "diag_embed(x, 1) | x(2)", "diag_embed(x, -1, 0, 2) | x(2,2)"),
       example="'diag_embed(x)' x='[1, 2]' --seed '[[3, 4], [5, 6]]' -> x = [3, 6]")
 for _name, _example in [("triu", "[[5, 6], [0, 8]]"), ("tril", "[[5, 0], [7, 8]]")]:
     array(f"{_name}(x, diagonal|k: int = 0)", torch=f"{_name}(x, diagonal)", numpy=f"{_name}(x, diagonal)",
-          complex="numpy", vjp={"x": f"{_name}(g, diagonal)"},
+          complex="numpy", mixes="moves", vjp={"x": f"{_name}(g, diagonal)"},
           samples=(f"{_name}(x) | x(3,3)", f"{_name}(x, 1) | x(2,2,3)", f"x.{_name}(-1) | x(3,3)"),
           example=f"'{_name}(x)' x='[[1, 2], [3, 4]]' --seed '[[5, 6], [7, 8]]' -> x = {_example}")
 several("block_diagonal_blocks(g, tensors: tensors)", hidden=True, count="len(tensors)",
@@ -204,7 +212,7 @@ several("block_diagonal_blocks(g, tensors: tensors)", hidden=True, count="len(te
                 t = atleast_2d(tensors[i])
                 reshape(narrow(narrow(g, 0, m, t.shape[0]), 1, n, t.shape[1]), tensors[i].shape)""")
 array("block_diag(*tensors)", torch="block_diag(*tensors)", numpy="scipy.linalg.block_diag(*tensors)",
-      complex="numpy", vjp={"tensors": "block_diagonal_blocks(g, tensors)"},
+      complex="numpy", mixes="moves", vjp={"tensors": "block_diagonal_blocks(g, tensors)"},
       samples=("block_diag(a, b) | a(2,2) b(1,3)", "block_diag(a, b) | a(2) b()"),
       example="'block_diag(a, b)' a='[[1]]' b='[[2]]' --seed '[[3, 4], [5, 6]]' -> a = [[3]]; b = [[6]]")
 
@@ -212,12 +220,14 @@ array("block_diag(*tensors)", torch="block_diag(*tensors)", numpy="scipy.linalg.
 family("Linear algebra",
        source="M. Giles, Collected matrix derivative results for forward and reverse mode AD, 2008")
 _WELL = "x @ x.mT + 3 * eye(3)"
-array("inv(a)", aliases="inverse", torch="linalg.inv", numpy="linalg.inv", complex="numpy",
+_MATRIX, _NUMBER, _VECTOR = "...ij->...kl", "...ij->...", "...ij->...k"  # of a whole matrix
+array("inv(a)", aliases="inverse", torch="linalg.inv", numpy="linalg.inv", complex="numpy", mixes=_MATRIX,
       vjp={"a": "-(y.mT @ g @ y.mT)"},
       samples=(f"inv({_WELL}) | x(3,3)", f"inv({_WELL}) | x(2,3,3)", "inv(x * x + 1) | x(1,1)",
                "inv(x) | x(0,0)"),
       example="'inv(a)' a='[[2]]' --seed '[[1]]' -> a = [[-0.25]]")
 array("pinv(x)", torch="linalg.pinv", numpy="kernels.pinv", jax="linalg.pinv", complex="numpy",
+      mixes=_MATRIX,
       note="x must have full rank",
       kinks="s = svdvals(x); s[..., -1:] <= 1e-15 * s[..., :1] * max(x.shape[-1], x.shape[-2])",
       source="G. Golub and V. Pereyra, The differentiation of pseudo-inverses, SIAM J. Numer. Anal. 10, 1973",
@@ -226,6 +236,7 @@ array("pinv(x)", torch="linalg.pinv", numpy="kernels.pinv", jax="linalg.pinv", c
       example="'pinv(x)' x='[[2], [0]]' --seed '[[1, 0]]' -> x = [[-0.25], [0]]")
 array("solve(a, b, left: flag = True)", torch="linalg.solve(a, b, left=left)",
       numpy="kernels.solve(a, b, left)", complex="numpy",
+      mixes="...ij,...kl->...mn | ...ij,...k->...l",  # b of matrices, or of vectors
       vjp={"a": """z = solve(a.mT, g, left)
                    if b.ndim == 1 or b.shape == a.shape[:-1]:
                        z = unsqueeze(z, -1)
@@ -238,7 +249,7 @@ array("solve(a, b, left: flag = True)", torch="linalg.solve(a, b, left=left)",
       example="'solve(a, b)' a='[[2]]' b='[6]' --seed '[1]' -> a = [[-1.5]]; b = [0.5]")
 array("solve_triangular(a, b, upper: flag, left: flag = True, unitriangular: flag = False)", complex="numpy",
       torch="linalg.solve_triangular(a, b, upper=upper, left=left, unitriangular=unitriangular)",
-      numpy="kernels.solve_triangular(a, b, upper, left, unitriangular)",
+      numpy="kernels.solve_triangular(a, b, upper, left, unitriangular)", mixes="...ij,...kl->...mn",
       vjp={"a": """z = solve_triangular(a.mT, g, not upper, left, unitriangular)
                    z = -(z @ y.mT) if left else -(y.mT @ z)
                    k = 1 if unitriangular else 0
@@ -263,28 +274,28 @@ several("lstsq(a, b, rcond: any = None)",
         samples=("lstsq(a, b).solution | a(4,2) b(4,1)", "lstsq(a, b)[0] | a(2,4,2) b(2,4,2)"),
         example="'lstsq(a, b).solution' a='[[2], [0]]' b='[[6], [1]]' --seed '[[1]]' "
                 "-> a = [[-1.5], [0.25]]; b = [[0.5], [0]]")
-array("det(x)", torch="linalg.det", numpy="linalg.det", complex="numpy",
+array("det(x)", torch="linalg.det", numpy="linalg.det", complex="numpy", mixes=_NUMBER,
       vjp={"x": "g[..., None, None] * cofactors(x)"},
       note="at a singular matrix torch's gradient is 0, or rounding: that of the cofactors is right",
       samples=("det(x) | x(3,3)", "det(x) | x(2,2,2)", "det(x) | x(1,1)", "det(x) | x(0,0)"),
       example="'det(x)' x='[[1, 2], [3, 4]]' -> x = [[4, -3], [-2, 1]]")
-array("cofactors(x)", torch="", numpy="kernels.cofactors", hidden=True,
+array("cofactors(x)", torch="", numpy="kernels.cofactors", mixes=_MATRIX, hidden=True,
       note="det(x) inv(x).mT, of a singular matrix too")
 array("logdet(x)", torch="logdet", kinks="logdet(x) == -inf", numpy="kernels.logdet", complex="numpy",
-      domain="(0, inf)", vjp={"x": "g[..., None, None] * inv(x).mT"},
+      mixes=_NUMBER, domain="(0, inf)", vjp={"x": "g[..., None, None] * inv(x).mT"},
       note="nan where the determinant is negative",
       samples=(f"logdet({_WELL}) | x(3,3)", f"logdet({_WELL}) | x(2,3,3)"),
       example="'logdet(x)' x='[[2, 0], [0, 4]]' -> x = [[0.5, 0], [0, 0.25]]")
 array("slogdet_sign(x)", torch="linalg.slogdet(x).sign", numpy="linalg.slogdet(x).sign", complex="constant",
       hidden=True)
 array("slogdet_logabsdet(x)", torch="linalg.slogdet(x).logabsdet", numpy="kernels.logabsdet",
-      complex="numpy", hidden=True, vjp={"x": "g[..., None, None] * inv(x).mT"})
+      complex="numpy", mixes=_NUMBER, hidden=True, vjp={"x": "g[..., None, None] * inv(x).mT"})
 several("slogdet(x)", kinks="slogdet_logabsdet(x) == -inf",
         fields={"sign": "slogdet_sign(x)", "logabsdet": "slogdet_logabsdet(x)"},
         samples=("slogdet(x).logabsdet | x(3,3)", "slogdet(x)[1] | x(2,2,2)", "slogdet(x).sign | x(3,3)"),
         example="'slogdet(x).logabsdet' x='[[2, 0], [0, -4]]' -> x = [[0.5, 0], [0, -0.25]]")
 array("matrix_power(x, n: int)", torch="linalg.matrix_power(x, n)", numpy="linalg.matrix_power(x, n)",
-      complex="numpy",
+      complex="numpy", mixes=_MATRIX,
       vjp={"x": """z = inv(x) if n < 0 else x
                    m = abs(n)
                    t = 0 * x
@@ -296,7 +307,7 @@ array("matrix_power(x, n: int)", torch="linalg.matrix_power(x, n)", numpy="linal
                "matrix_power(x, 1) | x(1,1)"),
       example="'matrix_power(x, 3)' x='[[2]]' --seed '[[1]]' -> x = [[12]]")
 array("matrix_exp(x)", aliases="expm", torch="linalg.matrix_exp", numpy="kernels.matrix_exp",
-      jax="scipy.linalg.expm", complex="numpy",
+      jax="scipy.linalg.expm", complex="numpy", mixes=_MATRIX,
       source="R. Mathias, A chain rule for matrix functions, SIAM J. Matrix Anal. Appl. 17, 1996",
       vjp={"x": """n = x.shape[-1]
                    z = matrix_exp(cat([cat([x.mT, g], -1), cat([0 * x, x.mT], -1)], -2))
@@ -310,7 +321,7 @@ composed("symmetrized(x, lower: flag)", torch="", hidden=True,
                 s + detach(t - s)""",
          note="the value of one triangle, mirrored; the derivative in symmetric directions")
 array("cholesky_lower(x)", torch="linalg.cholesky", numpy="kernels.cholesky", jax="linalg.cholesky",
-      complex="numpy", hidden=True)
+      complex="numpy", mixes=_MATRIX, hidden=True)
 composed("cholesky(x, upper: flag = False)", torch="linalg.cholesky(x, upper=upper)",
          ref="y = cholesky_lower(symmetrized(x, not upper)); y.mT if upper else y",
          note="x must be symmetric and positive definite; as in torch one triangle is read, and the "
@@ -338,8 +349,9 @@ composed("cholesky_solve(b, l|L, upper: flag = False)", torch="cholesky_solve(b,
 # ---- spectra -----------------------------------------------------------------------------------------------
 family("Spectra",
        source="M. Giles, Collected matrix derivative results for forward and reverse mode AD, 2008")
-array("eigenvalues(x)", torch="linalg.eigvalsh", numpy="linalg.eigvalsh", hidden=True)
-array("eigenvectors(x, UPLO: text)", torch="", numpy="linalg.eigh(x, UPLO).eigenvectors", hidden=True)
+array("eigenvalues(x)", torch="linalg.eigvalsh", numpy="linalg.eigvalsh", mixes=_VECTOR, hidden=True)
+array("eigenvectors(x, UPLO: text)", torch="", numpy="linalg.eigh(x, UPLO).eigenvectors", mixes=_MATRIX,
+      hidden=True)
 _EIGEN = {"kinks": """w = eigenvalues(symmetrized(x, UPLO == 'L'))
                       diff(w) <= 1e-14 * amax(abs(w), -1, True) if x.shape[-1] > 1 else False""",
               "convention": "where eigenvalues meet, each has the derivative along the eigenvector that was "
@@ -356,13 +368,15 @@ several("eigh(x, UPLO: text = 'L')", fields={"eigenvalues": "eigvalsh(x, UPLO)"}
         samples=("eigh(x + x.mT).eigenvalues | x(3,3)", "eigh(x + x.mT)[0] | x(3,3)"),
         example="'eigh(x).eigenvalues' x='[[1, 0], [0, 2]]' --seed '[3, 4]' -> x = [[3, 0], [0, 4]]",
         **_EIGEN)
-array("left_vectors(x)", torch="", numpy="linalg.svd(x, full_matrices=False).U", hidden=True)
-array("right_vectors(x)", torch="", numpy="linalg.svd(x, full_matrices=False).Vh", hidden=True)
+array("left_vectors(x)", torch="", numpy="linalg.svd(x, full_matrices=False).U", mixes=_MATRIX, hidden=True)
+array("right_vectors(x)", torch="", numpy="linalg.svd(x, full_matrices=False).Vh", mixes=_MATRIX,
+      hidden=True)
 _SINGULAR = {"kinks": """s = svdvals(x)
                          cat([s[..., :-1] - s[..., 1:], s[..., -1:]], -1) <= 1e-14 * s[..., :1]""",
                  "convention": "where singular values meet or vanish, each has the derivative along the "
                                "vectors that were found"}
 array("svdvals(x)", torch="linalg.svdvals", numpy="linalg.svdvals", jax="linalg.svd(x, compute_uv=False)",
+      mixes=_VECTOR,
       vjp={"x": "(left_vectors(x) * g[..., None, :]) @ right_vectors(x)"},
       samples=("svdvals(x) | x(3,3)", "svdvals(x) | x(2,4)", "svdvals(x) | x(2,3,2)"),
       example="'svdvals(x)' x='[[2, 0], [0, 1]]' --seed '[3, 4]' -> x = [[3, 0], [0, 4]]", **_SINGULAR)

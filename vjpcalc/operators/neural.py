@@ -57,7 +57,7 @@ for _n, _shape, _kernel in [(1, "5", "3"), (2, "4,5", "3,2"), (3, "3,3,2", "2,2,
     _bias = f"z = movedim(g, {-_n - 1}, -1); sum(reshape(z, (-1, z.shape[-1])), 0)"
     array(f"conv{_n}d(x, weight, bias: tensor = None, stride: ints = 1, padding: any = 0, "
           "dilation: ints = 1, groups: int = 1)",
-          torch=f"nn.functional.conv{_n}d(x, weight, bias, {_GEOMETRY})", complex="numpy",
+          torch=f"nn.functional.conv{_n}d(x, weight, bias, {_GEOMETRY})", complex="numpy", mixes="windows",
           numpy=f"kernels.conv(x, weight, bias, {_GEOMETRY})",
           note="padding is a number, one for each dimension, 'valid' or 'same'",
           vjp={"x": f"conv_input(g, x, weight, {_GEOMETRY})",
@@ -73,7 +73,7 @@ for _n, _shape, _kernel in [(1, "5", "3"), (2, "4,5", "3,2"), (3, "3,3,2", "2,2,
                   f"'{_one.format('1')}' -> x = {_one.format('3')}; w = {_one.format('2')}")
     array(f"conv_transpose{_n}d(x, weight, bias: tensor = None, stride: ints = 1, padding: ints = 0, "
           "output_padding: ints = 0, groups: int = 1, dilation: ints = 1)",
-          complex="numpy",
+          complex="numpy", mixes="windows back",
           torch=f"nn.functional.conv_transpose{_n}d(x, weight, bias, stride, padding, output_padding, "
                 "groups, dilation)",
           numpy=f"kernels.conv_transpose(x, weight, bias, {_GEOMETRY}, output_padding)",
@@ -90,6 +90,7 @@ for _n, _shape, _kernel in [(1, "5", "3"), (2, "4,5", "3,2"), (3, "3,3,2", "2,2,
 family("Pooling", source="torch derivatives.yaml")
 array("windows(x, size: ints, stride: ints, padding: ints, dilation: ints, n: int, value: number)", torch="",
       hidden=True, complex="numpy", numpy="kernels.windows(x, size, stride, padding, dilation, n, value)",
+      mixes="moves",
       note="the elements that each window over the last n dimensions sees, as a last dimension")
 array("averaging(m: int, n: int, x)", torch="", numpy="kernels.averaging(m, n)", complex="constant",
       frozen=True, hidden=True, note="the (n, m) matrix that averages m elements down to n")
@@ -258,8 +259,8 @@ composed("rms_norm(x, normalized_shape: shape, weight: tensor = None, eps: numbe
 
 # ---- attention and pictures --------------------------------------------------------------------------------
 family("Attention", source="A. Vaswani and others, Attention is all you need, 2017")
-array("additive_mask(x)", torch="", numpy="kernels.additive_mask", complex="numpy", hidden=True,
-      note="a mask as 0 and -inf")
+array("additive_mask(x)", torch="", numpy="kernels.additive_mask", complex="numpy", mixes="moves",
+      hidden=True, note="a mask as 0 and -inf")
 composed("attention_weights(q, k, attn_mask: tensor = None, is_causal: flag = False, scale: number = None)",
          torch="", hidden=True, size="1",
          ref="""s = q @ k.mT * (q.shape[-1] ** -0.5 if scale == None else scale)

@@ -25,6 +25,7 @@ family("Reductions", source="torch derivatives.yaml")
 
 array("sum(x, dim: axes = None, keepdim: flag = False)", torch="sum(x, dim, keepdim)",
       numpy="kernels.total(x, dim, keepdim)", jax="sum(x, axis=dim, keepdims=keepdim)", complex="numpy",
+      mixes="dim",
       vjp={"x": "restore(g, x, dim, keepdim)"}, samples=_samples(_ALONG, "sum"),
       example="'sum(x, dim=0)' x='[[1, 2], [3, 4]]' --seed '[1, 10]' -> x = [[1, 10], [1, 10]]")
 movement("restore(g, x, dim: any, keepdim: flag)", numpy="kernels.restore(g, x, dim, keepdim)", torch="",
@@ -39,7 +40,7 @@ array("prod(x)", torch="prod(x)", numpy="prod(x)",
       samples=("prod(x) | x(2,3)", "prod(x) | x()", "prod(x) | x(0)", "prod(x * [0, 1, 1]) | x(3)"),
       example="'prod(x)' x='[0, 2, 3]' -> x = [6, 0, 0]")
 array("prod(x, dim: axis, keepdim: flag = False)", torch="prod(x, dim, keepdim)",
-      numpy="prod(x, axis=dim, keepdims=keepdim)", complex="numpy",
+      numpy="prod(x, axis=dim, keepdims=keepdim)", complex="numpy", mixes="dim",
       vjp={"x": "restore(g, x, dim, keepdim) * prod_of_others(x, dim)"},
       samples=("prod(x, dim=1) | x(2,3)", "prod(x, -2, True) | x(2,3)", "prod(x * [0, 1, 0], 1) | x(2,3)",
                "prod(x, 0) | x(0,2)"),
@@ -108,11 +109,13 @@ family("Extrema", source="torch derivatives.yaml")
 for _name, _example in [("amax", "[[0, 0, 1], [10, 0, 0]]"), ("amin", "[[1, 0, 0], [0, 0, 10]]")]:
     array(f"{_name}(x, dim: axes = None, keepdim: flag = False)", torch=f"{_name}(x, dim, keepdim)",
           numpy=f"kernels.{_name}(x, dim, keepdim)", jax=f"{_name[1:]}(x, axis=dim, keepdims=keepdim)",
-          complex="numpy", kinks=_TIE.format(_name), convention="g shared evenly among ties",
+          complex="numpy", mixes="one of dim", kinks=_TIE.format(_name),
+          convention="g shared evenly among ties",
           vjp={"x": _SHARED}, samples=_samples(_ALONG[:5], _name),
           example=f"'{_name}(x, dim=1)' x='[[1, 2, 3], [6, 5, 4]]' --seed '[1, 10]' -> x = {_example}")
 for _name, _whole, _sign, _a, _b in [("max", "amax", ">", 0, 1), ("min", "amin", "<", 1, 0)]:
     array(f"{_name}(x)", torch=f"{_name}(x)", numpy=f"kernels.{_whole}(x)", complex="numpy",
+          mixes="one of x",
           jax=f"{_name}(x, axis=None, keepdims=False)", kinks=f"sum(x == {_whole}(x)) > 1",
           convention="g shared evenly among ties", vjp={"x": "where(x == y, g, 0) / sum(x == y)"},
           samples=(f"{_name}(x) | x(2,3)", f"x.{_name}() | x(1)", f"{_name}(x) | x()"),
@@ -125,7 +128,7 @@ for _name, _whole, _sign, _a, _b in [("max", "amax", ">", 0, 1), ("min", "amin",
             example=f"'{_name}(x, dim=1).values' x='[[1, 2], [4, 3]]' --seed '[1, 1]' "
                     f"-> x = [[{_a}, {_b}], [{_b}, {_a}]]")
     array(f"{_name}_values(x, dim: axis, keepdim: flag)", torch=f"{_name}(x, dim, keepdim).values",
-          hidden=True, numpy=f"kernels.{_whole}(x, dim, keepdim)", complex="numpy",
+          hidden=True, numpy=f"kernels.{_whole}(x, dim, keepdim)", complex="numpy", mixes="one of dim",
           jax=f"{_name}(x, axis=dim, keepdims=keepdim)", vjp={"x": _CHOSEN.format("arg" + _name)})
     composed(f"{_name}(a, b)", torch=f"{_name}imum", ref=f"{_name}imum(a, b)", kinks="a == b",
              convention="half of g to each of two equal elements",
@@ -147,6 +150,7 @@ several("aminmax(x, dim: axis = None, keepdim: flag = False)",
         example="'aminmax(x).min' x='[3, 1, 2]' -> x = [0, 1, 0]")
 for _name in ["median", "nanmedian"]:
     array(f"{_name}(x)", torch=f"{_name}(x)", numpy=f"kernels.{_name}(x)", complex="numpy",
+          mixes="one of x",
           kinks=f"sum(x == {_name}(x)) > 1", convention="g shared evenly among ties",
           vjp={"x": "where(x == y, g, 0) / sum(x == y)"},
           note="the lower one of two, as in torch; NumPy takes their mean",
@@ -162,13 +166,13 @@ for _name in ["median", "nanmedian"]:
             example=f"'{_name}(x, 1).values' x='[[1, 3, 2], [6, 4, 5]]' --seed '[1, 10]' "
                     "-> x = [[0, 0, 1], [0, 0, 10]]")
     array(f"{_name}_values(x, dim: axis, keepdim: flag)", torch=f"{_name}(x, dim, keepdim).values",
-          hidden=True, numpy=f"kernels.{_name}(x, dim, keepdim)", complex="numpy",
+          hidden=True, numpy=f"kernels.{_name}(x, dim, keepdim)", complex="numpy", mixes="one of dim",
           vjp={"x": _CHOSEN.format(_name + "_indices")})
     array(f"{_name}_indices(x, dim: axis, keepdim: flag)", torch=f"{_name}(x, dim, keepdim).indices",
           hidden=True, frozen=True, numpy=f"kernels.{_name}_indices(x, dim, keepdim)", complex="constant")
 array("quantile(x, q: number, dim: axis = None, keepdim: flag = False, "
       "interpolation|method: text = 'linear')",
-      torch="quantile(x, q, dim, keepdim, interpolation=interpolation)", complex="numpy",
+      torch="quantile(x, q, dim, keepdim, interpolation=interpolation)", complex="numpy", mixes="dim",
       numpy="kernels.quantile(x, q, dim, keepdim, interpolation)",
       kinks="""t = sort(flatten(x), 0).values if dim == None else sort(x, dim).values
                diff(t, dim=0 if dim == None else dim) == 0""",
@@ -328,17 +332,17 @@ composed("softmin(x, dim: axis)", torch="nn.functional.softmin(x, dim)", ref="so
 family("Scans", source="torch FunctionsManual.cpp")
 
 array("cumsum(x, dim: axis)", torch="cumsum(x, dim)", numpy="kernels.cumsum", jax="cumsum(x, axis=dim)",
-      complex="numpy", vjp={"x": "flip(cumsum(flip(g, dim), dim), dim)"},
+      complex="numpy", mixes="dim", vjp={"x": "flip(cumsum(flip(g, dim), dim), dim)"},
       samples=_samples(_SCANS, "cumsum"),
       example="'cumsum(x, 0)' x='[1, 2, 3]' --seed '[1, 10, 100]' -> x = [111, 110, 100]")
 array("cumprod(x, dim: axis)", torch="cumprod(x, dim)", numpy="kernels.cumprod",
-      jax="cumprod(x, axis=dim)", complex="numpy", vjp={"x": "cumprod_rule(g, x, dim)"},
+      jax="cumprod(x, axis=dim)", complex="numpy", mixes="dim", vjp={"x": "cumprod_rule(g, x, dim)"},
       samples=(*_samples(_SCANS, "cumprod"), "cumprod(x * [1, 0, 1, 0], 0) | x(4)"),
       example="'cumprod(x, 0)' x='[2, 0, 3]' --seed '[1, 10, 100]' -> x = [1, 620, 0]")
 array("cumprod_rule(g, x, dim: axis)", torch="", numpy="kernels.cumprod_rule", hidden=True,
       formula="Σ_{k≥i} g_k Π_{j≤k, j≠i} x_j", note="cumprod's derivative, zeros or not")
 array("logcumsumexp(x, dim: axis)", torch="logcumsumexp(x, dim)", numpy="kernels.logcumsumexp",
-      complex="numpy", formula="log Σ_{j≤i} exp(x_j)",
+      complex="numpy", mixes="dim", formula="log Σ_{j≤i} exp(x_j)",
       vjp={"x": """m = 0 if numel(x) == 0 else amax(y, dim, True)
                    exp(x - m) * flip(cumsum(flip(g * exp(m - y), dim), dim), dim)"""},
       samples=_samples(_SCANS, "logcumsumexp"),
@@ -350,6 +354,7 @@ for _name, _example in [("cummax", "[11, 0, 100]"), ("cummin", "[1, 110, 0]")]:
             samples=(f"{_name}(x, 0).values | x(4)", f"{_name}(x, dim=-1)[0] | x(2,3)"),
             example=f"'{_name}(x, 0).values' x='[2, 1, 3]' --seed '[1, 10, 100]' -> x = {_example}")
     array(f"{_name}_values(x, dim: axis)", torch=f"{_name}(x, dim).values", numpy=f"kernels.{_name}",
-          complex="numpy", hidden=True, vjp={"x": f"scatter_add(0 * x, dim, {_name}_indices(x, dim), g)"})
+          complex="numpy", mixes="one of dim", hidden=True,
+          vjp={"x": f"scatter_add(0 * x, dim, {_name}_indices(x, dim), g)"})
     array(f"{_name}_indices(x, dim: axis)", torch=f"{_name}(x, dim).indices",
           numpy=f"kernels.{_name}_indices", complex="constant", frozen=True, hidden=True)

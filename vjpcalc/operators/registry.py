@@ -81,6 +81,8 @@ def _row(kind: str, signature: str, given: Mapping[str, Any]) -> Operator:
     operator = Operator(name, parameters, kind, family=_family, **values)
     for text in filter(None, (operator.torch, operator.numpy, operator.jax)):
         _check_call(operator, text)
+    if not _known_mixes(operator):
+        raise RowError(operator, f"'mixes' says nothing that is known: {operator.mixes}")
     return register(operator)
 
 
@@ -91,8 +93,21 @@ def _program(text: str | tuple[str, ...]) -> str:
     return inspect.cleandoc(text) if "\n" in text else text
 
 
-def _check_call(operator: Operator, text: str) -> None:
-    names = {"y.shape", *(parameter.name for parameter in operator.parameters)}
+def _known_mixes(operator: Operator) -> bool:
+    """True if what a row mixes is said as the head of ``row.py`` has it."""
+    text, names = operator.mixes, {parameter.name for parameter in operator.parameters}
+    if text.startswith("adds "):
+        _check_call(operator, text.removeprefix("adds "), "y")
+        return True
+    if "->" in text:
+        tensors = sum(parameter.kind == "tensor" for parameter in operator.parameters)
+        inputs = (part.partition("->")[0] for part in text.split("|"))
+        return all(len(terms.split(",")) == tensors for terms in inputs)
+    return text in ("", "moves", "windows", "windows back") or text.removeprefix("one of ") in names
+
+
+def _check_call(operator: Operator, text: str, *more: str) -> None:
+    names = {"y.shape", *more, *(parameter.name for parameter in operator.parameters)}
     try:
         for _, name, _ in Call.parse(text).arguments or ():
             if name not in names:

@@ -24,6 +24,23 @@ differ from the row's: ``sum(x, axis=dim, keepdims=keepdim)``. ``numexpr`` is th
 ``jax`` is what an emitted script calls, in jax.numpy or, for ``scipy.…``, in jax.scipy; ``y.shape`` is the
 output's shape. It is left out where ``numpy`` says it already, and where JAX has no such function.
 
+``mixes`` says which elements of its tensors an element of an ``array`` row's result depends on, so that large
+sparse Jacobians are seen to be sparse; without it, on all of them. (An elementwise row mixes none, and
+what a movement moves is seen by moving numbers.) It is one of:
+
+    dim                   a parameter: all elements along the dimension, or dimensions, that it names
+    ...ij,...jk->...ik    letters for the dimensions of each tensor and of the result, as in einsum: all
+                          elements that stand at the same place in each dimension that both have; the first
+                          that fits of several, with | between them
+    equation, dims        a parameter that says the same: einsum's text, tensordot's pairs of dimensions
+    moves                 one element at the most: the kernel moves elements and fills up with constants
+    one of dim            the element along dim that it chooses by its value
+    adds TEMPLATE         that of the first tensor at its own place, and those of the last that are added to
+                          it; TEMPLATE is a call that moves numbers: of y, of the elements of the result, it
+                          makes for each element of the last tensor the number of where it is added
+    windows               a convolution: what the weight covers, over all channels of a group; a
+    windows back          transposed one the other way round
+
 ``domain`` says where the operator is defined and smooth, for one parameter or, as a dict, for each by name:
 an interval such as ``(0, inf)`` or ``[-1, 1]``, or ``nonzero``; empty where that is everywhere.
 ``convention`` is torch's choice at a kink; a row with kinks and none leaves it to torch, and its rule need
@@ -166,6 +183,7 @@ class Operator:
     example: str = ""  # "tanh(x) x=0.5 -> x = 0.7864477": a command's arguments, and the gradients it prints
     samples: tuple[str, ...] = ()  # "sum(x, dim=1) | x(2,3)": calls for the tests, inputs from the domain
     accuracy: float = 0.0  # of torch's own derivative, relative, where it is worse than its dtype's; measured
+    mixes: str = ""  # which elements meet in an element of the result: see the head of this file
     size: str = ""  # elements of the result, where it can be far larger than the inputs
     frozen: bool = False  # no gradient flows through: the result is a constant
     hidden: bool = False  # a part of another row: reached by that row, not by name

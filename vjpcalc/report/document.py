@@ -47,9 +47,10 @@ class Table:
 class Heat:
     """A matrix as cells coloured on a diverging scale around 0.
 
-    ``values`` is a NumPy array (m, n), ``rows`` and ``columns`` are labels, ``scale`` is the size that has
-    the full colour. ``texts`` are written into the cells; without them a cell is small, its sign and its
-    tenths of ``scale`` stand for the colour where there is none, and a matrix that is too large is pooled.
+    ``values`` is a NumPy array (m, n), or one of SciPy's sparse ones where it is to be pooled. ``rows`` and
+    ``columns`` are labels, ``scale`` is the size that has the full colour. ``texts`` are written into the
+    cells; without them a cell is small, its sign and its tenths of ``scale`` stand for the colour where there
+    is none, and a matrix that is too large is pooled.
     """
 
     values: Any
@@ -87,11 +88,17 @@ class Heat:
         high, wide = math.ceil(m / GRID), math.ceil(n / max(min(most_columns, GRID), 1))
         if high * wide == 1:
             return self, ""
-        size = np.nan_to_num(np.abs(self.values), nan=np.inf)
         values = np.zeros((math.ceil(m / high), math.ceil(n / wide)))
-        for i, j in np.ndindex(*values.shape):
-            block = np.s_[i * high : (i + 1) * high, j * wide : (j + 1) * wide]
-            values[i, j] = self.values[block].flat[int(np.argmax(size[block]))]
+        if isinstance(self.values, np.ndarray):
+            size = np.nan_to_num(np.abs(self.values), nan=np.inf)
+            for i, j in np.ndindex(*values.shape):
+                block = np.s_[i * high : (i + 1) * high, j * wide : (j + 1) * wide]
+                values[i, j] = self.values[block].flat[int(np.argmax(size[block]))]
+        else:
+            entries = self.values.tocoo()
+            order = np.argsort(np.nan_to_num(np.abs(entries.data), nan=np.inf), kind="stable")
+            # of several that are assigned to one cell, the last and largest stays
+            values[entries.row[order] // high, entries.col[order] // wide] = entries.data[order]
         note = f"each cell stands for {high}×{wide} entries and shows the one that is largest in size"
         return Heat(values, self.rows[::high], self.columns[::wide], self.scale), note
 

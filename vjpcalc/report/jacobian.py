@@ -33,8 +33,9 @@ def _leaf(leaf: LeafJacobian, precision: int, width: int | None) -> list[Block]:
     outputs = ", ".join(names) if len(names) == 1 else f"({', '.join(names)})"
     title = Text(f"∂{outputs}/∂{leaf.leaf}", "title")
     blocks: list[Block] = [line(title, Text(f"  {m}×{n}, {leaf.by}: {leaf.method}", "dim"))]
-    scale = float(np.abs(leaf.matrix[np.isfinite(leaf.matrix)]).max(initial=0.0))
-    if leaf.matrix.size:
+    entries = leaf.matrix if isinstance(leaf.matrix, np.ndarray) else leaf.matrix.data
+    scale = float(np.abs(entries[np.isfinite(entries)]).max(initial=0.0))
+    if m * n:
         blocks.append(_matrix(leaf, scale, precision, width))
     rank = "unknown" if leaf.rank is None else leaf.rank
     blocks.append(line("; ".join([f"rank {rank}", *leaf.structure])))

@@ -35,8 +35,8 @@ def _table(table: Table) -> list[str]:
 
 
 def _heat(heat: Heat) -> list[str]:
-    label = max(map(width, heat.rows))
     if heat.texts is not None:
+        label = max(map(width, heat.rows))
         rows = [heat.columns, *heat.texts]
         widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
         lines = []
@@ -45,6 +45,7 @@ def _heat(heat: Heat) -> list[str]:
             lines.append("  ".join([padded(name, label), *cells]))
         return lines
     heat, note = heat.pooled()
+    label = max(map(width, heat.rows))
     lines = [" " * (label + 2) + heat.header(3)]
     for name, values in zip(heat.rows, heat.values.tolist(), strict=True):
         symbols = "".join(f"{heat.symbol(value):>3}" for value in values)

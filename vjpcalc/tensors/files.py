@@ -1,7 +1,8 @@
 """Files of tensors: one entry in FORMATS for each kind, which says how it is read and how it is written.
 
     .npy                 one array; memory-mapped where it is large
-    .npz                 several, by key
+    .npz                 several, by key; or one sparse matrix, as scipy.sparse.save_npz writes it
+    .mtx                 a matrix in NIST's Matrix Market format, sparse or dense; a vector is a column
     .pt .pth             a tensor, or nested dictionaries and lists of them (a state dict), by dotted key
     .safetensors         several, by key; needs the extra vjpcalc[safetensors]
     .json                an array, a record, a mapping of names to them, or a document that vjpcalc wrote
@@ -23,16 +24,20 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from vjpcalc.diagnostics import Diagnostic, Source, count, listed, reason, unknown
+from vjpcalc.limits import MAX_ELEMENTS
 from vjpcalc.tensors.dtypes import Loaded, is_torch, to_numpy, to_torch
 from vjpcalc.tensors.json import dumps, from_json, is_tensor, loads, shortest, to_record
 from vjpcalc.writing import require_writable, whole_file
 
+if TYPE_CHECKING:
+    import numpy as np
+
 # given the keys that a file holds, and others that it has too: the one that is wanted
 Choose = Callable[..., str]
-Arrays = Mapping[str, Any]  # NumPy arrays or torch tensors by name
+Arrays = Mapping[str, Any]  # NumPy arrays, torch tensors or SciPy's sparse matrices by name
 
 LARGE = 64 * 2**20  # bytes: files from this size on are memory-mapped
 
@@ -42,13 +47,15 @@ class Format:
     """How files of some endings are read and written.
 
     ``read(path, choose)`` is given how to choose a key; a format that holds one array (``keyed`` is False)
-    never asks. ``write(stream, arrays)`` is given one array only where ``keyed`` is False.
+    never asks. ``write(stream, arrays)`` is given one array only where ``keyed`` is False, and a sparse
+    matrix only where it is ``sparse``, alone.
     """
 
     endings: tuple[str, ...]
     read: Callable[[Path, Choose], Loaded]
     write: Callable[[IO[bytes], Arrays], None]
     keyed: bool = True
+    sparse: bool = False
 
 
 # ---- reading -----------------------------------------------------------------------------------------------
@@ -202,15 +209,56 @@ def _read_npz(path: Path, choose: Choose) -> Loaded:
 
     import numpy as np
 
-    with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        with archive.open(choose(names) + ".npy") as member:
+    def read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+        with archive.open(f"{name}.npy") as member:
             try:
-                return Loaded.of(np.lib.format.read_array(member, allow_pickle=False))
+                return np.lib.format.read_array(member, allow_pickle=False)
             except ValueError as error:
                 if "allow_pickle" in str(error):
                     raise Diagnostic("input", f"'{path}' {PICKLED}") from None
                 raise
+
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        if {"format", "shape", "data"} <= set(names) and not set(names) - SPARSE_NAMES:
+            choose([""])
+            return Loaded.of(_from_sparse(path, {name: read_array(archive, name) for name in names}))
+        return Loaded.of(read_array(archive, choose(names)))
+
+
+# the arrays in a file of scipy.sparse.save_npz
+SPARSE_NAMES = {"format", "shape", "data", "indices", "indptr", "row", "col", "offsets", "_is_array"}
+
+
+def _from_sparse(path: Path, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The matrix, written out, of what scipy.sparse.save_npz wrote. Raises Diagnostic (input), ValueError."""
+    from scipy import sparse
+
+    (rows, columns), form = parts["shape"].tolist(), parts["format"].item()
+    form = form.decode("ascii", "replace") if isinstance(form, bytes) else form
+    _check_written_out(path, rows, columns)
+    if form == "coo":
+        return sparse.coo_array((parts["data"], (parts["row"], parts["col"])), (rows, columns)).toarray()
+    if form not in ("csr", "csc"):
+        raise Diagnostic("input", f"'{path}' holds a sparse matrix in the format '{form}'", hint=SPARSE_HINT)
+    made = getattr(sparse, f"{form}_array")
+    matrix = made((parts["data"], parts["indices"], parts["indptr"]), (rows, columns))
+    matrix.check_format(full_check=True)  # an index out of range would be written outside of the array
+    return matrix.toarray()
+
+
+SPARSE_HINT = "write it as csr, csc or coo: scipy.sparse.save_npz(file, matrix.tocsr())"
+
+
+def _check_written_out(path: Path, rows: int, columns: int) -> None:
+    if rows * columns > MAX_ELEMENTS:
+        message = f"'{path}' holds a sparse matrix of {rows:,} × {columns:,}"
+        raise Diagnostic("input", f"{message}: written out, that is more than {MAX_ELEMENTS:,} numbers")
+
+
+def is_sparse(array: Any) -> bool:
+    """True if an array is one of SciPy's sparse matrices; imports no SciPy to tell."""
+    return type(array).__module__.startswith("scipy.sparse")
 
 
 def _write_npz(stream: IO[bytes], arrays: Arrays) -> None:
@@ -219,6 +267,11 @@ def _write_npz(stream: IO[bytes], arrays: Arrays) -> None:
 
     import numpy as np
 
+    if any(map(is_sparse, arrays.values())):
+        from scipy.sparse import save_npz
+
+        save_npz(stream, *arrays.values())
+        return
     with zipfile.ZipFile(stream, "w") as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
@@ -368,24 +421,88 @@ def table_text(name: str, array: Any, delimiter: str) -> str:
 
     Raises Diagnostic (usage) where it has more dimensions, or no element.
     """
+    rows = _as_rows(name, array, "table")
+    return "".join(delimiter.join(map(repr, row)) + "\n" for row in rows.tolist())
+
+
+def _as_rows(name: str, array: Any, what: str) -> np.ndarray:
+    """An array of at most two dimensions as a matrix of float64 or int64; a 1-D array is a column."""
     values = to_numpy(array)
     if values.ndim > 2 or values.size == 0:
-        what = "at most two dimensions" if values.ndim > 2 else "no empty tensor"
+        holds = "at most two dimensions" if values.ndim > 2 else "no empty tensor"
         raise Diagnostic(
             "usage",
-            f"a table holds {what}, and '{name}' has the shape {tuple(values.shape)}",
+            f"a {what} holds {holds}, and '{name}' has the shape {tuple(values.shape)}",
             hint="use .npy, .npz, .pt, .safetensors or .json",
         )
     values = shortest(values) if values.dtype.kind == "f" else values.astype("int64")
-    rows = values.reshape(-1, 1) if values.ndim < 2 else values
-    return "".join(delimiter.join(map(repr, row)) + "\n" for row in rows.tolist())
+    return values.reshape(-1, 1) if values.ndim < 2 else values
+
+
+# ---- .mtx --------------------------------------------------------------------------------------------------
+
+
+def _read_mtx(path: Path, choose: Choose) -> Loaded:
+    """By hand: scipy.io.mmread ends the process at some truncated files."""
+    import numpy as np
+
+    head, *lines = path.read_text(encoding="ascii").split("\n")
+    words = head.lower().split()
+    known = len(words) == 5 and words[:2] == ["%%matrixmarket", "matrix"]
+    form, field, symmetry = words[2:] if known else ("", "", "")
+    if field not in ("real", "double", "integer", "pattern") or (form, symmetry) not in MATRIX_MARKET:
+        hint = "such as: %%MatrixMarket matrix coordinate real general"
+        raise Diagnostic(
+            "input", f"'{path}' does not begin as a Matrix Market file of real numbers", hint=hint
+        )
+    first, *rest = [line for line in lines if line.strip() and not line.startswith("%")] or [""]
+    sizes = [int(word) for word in first.split()]
+    m, n = sizes[:2]
+    _check_written_out(path, m, n)
+    width = 1 if form == "array" else 2 if field == "pattern" else 3
+    promised = m * n if form == "array" else sizes[2]
+    if len(rest) != promised:
+        lines_there = count(len(rest), "line")
+        raise Diagnostic("input", f"'{path}' promises {promised:,} entries, and has {lines_there} of them")
+    table = np.loadtxt(rest, dtype=np.float64, comments=None, ndmin=2) if rest else np.zeros((0, width))
+    if table.shape[1] != width:
+        raise Diagnostic("input", f"'{path}' has {table.shape[1]} numbers in a line, and not {width}")
+    if form == "array":
+        return Loaded(table.reshape(n, m).T.copy())
+    places = table[:, :2] - 1
+    if ((places != np.floor(places)) | (places < 0) | (places >= (m, n))).any():
+        raise Diagnostic("input", f"'{path}' has an entry outside of its {m:,} × {n:,}")
+    i, j = places.astype(np.intp).T
+    values = table[:, 2] if width == 3 else np.ones(len(table))
+    matrix = np.zeros((m, n))
+    np.add.at(matrix, (i, j), values)
+    if symmetry != "general":  # one triangle is given
+        below = i != j
+        np.add.at(matrix, (j[below], i[below]), values[below] * (-1 if symmetry == "skew-symmetric" else 1))
+    return Loaded(matrix)
+
+
+MATRIX_MARKET = {("array", "general")} | {
+    ("coordinate", symmetry) for symmetry in ("general", "symmetric", "skew-symmetric")
+}
+
+
+def _write_mtx(stream: IO[bytes], arrays: Arrays) -> None:
+    from scipy.io import mmwrite
+
+    ((name, array),) = arrays.items()
+    matrix = array if is_sparse(array) else _as_rows(name, array, ".mtx file")
+    buffer = io.BytesIO()  # whoever writes a stream in parts would hide the system's reason
+    mmwrite(buffer, matrix, symmetry="general")
+    stream.write(buffer.getbuffer())
 
 
 # ---- the formats -------------------------------------------------------------------------------------------
 
 FORMATS = (
     Format((".npy",), _read_npy, _write_npy, keyed=False),
-    Format((".npz",), _read_npz, _write_npz),
+    Format((".npz",), _read_npz, _write_npz, sparse=True),
+    Format((".mtx",), _read_mtx, _write_mtx, keyed=False, sparse=True),
     Format((".pt", ".pth"), _read_pt, _write_pt),
     Format((".safetensors",), _read_safetensors, _write_safetensors),
     Format((".json",), _read_json, _write_json),
@@ -418,10 +535,27 @@ def check_target(path: str | os.PathLike[str], names: Sequence[str] = ()) -> For
 
 
 def write(path: str | os.PathLike[str], arrays: Arrays) -> None:
-    """Write arrays (NumPy or torch, by name) to a file in the format of its ending: whole or not at all.
+    """Write arrays, by name, to a file in the format of its ending: whole or not at all.
 
-    Numbers read back exactly; bfloat16 becomes float32 where the format has none. Raises Diagnostic (usage).
+    Numbers read back exactly; bfloat16 becomes float32 where the format has none. A sparse matrix that is
+    alone stays one where the format has such; else its zeros are written too. Raises Diagnostic (usage).
     """
     form = check_target(path, list(arrays))
+    if not form.sparse or len(arrays) > 1:
+        arrays = {name: _written_out(path, name, array, len(arrays)) for name, array in arrays.items()}
     with whole_file(path) as stream:
         form.write(stream, arrays)
+
+
+def _written_out(path: str | os.PathLike[str], name: str, array: Any, several: int) -> Any:
+    if not is_sparse(array):
+        return array
+    m, n = array.shape
+    if m * n > MAX_ELEMENTS:
+        hint = f"--wrt {name} leaves one matrix, which" if several > 1 else "one matrix in .npz or .mtx"
+        raise Diagnostic(
+            "usage",
+            f"'{name}' has {m:,} × {n:,} entries: too many to be written to '{path}', zeros and all",
+            hint=f"{hint} stays sparse",
+        )
+    return array.toarray()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
 
@@ -23,6 +25,19 @@ def einsum_labels(equation: str, ndims: list[int]) -> tuple[list[list[int]], lis
     if not arrow:
         output = "..." + "".join(letter for letter in letters if inputs.count(letter) == 1)
     return [numbered(t, w) for t, w in zip(terms, widths, strict=True)], numbered(output, widest)
+
+
+def tensordot_labels(dims: Any, ndims: list[int]) -> tuple[list[list[int]], list[int]]:
+    """The same for a tensordot: two dimensions that are contracted have one number."""
+    of_a, of_b = list(range(ndims[0])), list(range(ndims[0], sum(ndims)))
+    if isinstance(dims, int):
+        pairs = [(ndims[0] - dims + k, k) for k in range(dims)]
+    else:
+        left, right = ([part] if isinstance(part, int) else list(part) for part in dims)
+        pairs = [(p % ndims[0], q % ndims[1]) for p, q in zip(left, right, strict=True)]
+    for p, q in pairs:
+        of_b[q] = of_a[p]
+    return [of_a, of_b], [n for n in of_a if n not in of_b] + [n for n in of_b if n not in of_a]
 
 
 def einsum(equation: str, *operands: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (an engine is imported only once it is needed)
 
-from vjpcalc.engines.kernels.linalg import einsum_labels
+from vjpcalc.engines.kernels.linalg import einsum_labels, tensordot_labels
 from vjpcalc.engines.kernels.neural import Ints, sliding_windows
 from vjpcalc.engines.kernels.reductions import Dim, axes_of, lines_of
 
@@ -60,16 +60,7 @@ def einsum_cotangent(g: np.ndarray, operands: tuple[np.ndarray, ...], equation: 
 
 
 def tensordot_cotangent(g: np.ndarray, a: np.ndarray, b: np.ndarray, dims: Any, which: int) -> np.ndarray:
-    if isinstance(dims, int):
-        pairs = [(a.ndim - dims + k, k) for k in range(dims)]
-    else:
-        left, right = ([part] if isinstance(part, int) else list(part) for part in dims)
-        pairs = [(p % a.ndim, q % b.ndim) for p, q in zip(left, right, strict=True)]
-    of_a, of_b = list(range(a.ndim)), list(range(a.ndim, a.ndim + b.ndim))
-    for p, q in pairs:
-        of_b[q] = of_a[p]
-    output = [n for n in of_a if n not in of_b] + [n for n in of_b if n not in of_a]
-    return _cotangent(g, (a, b), [of_a, of_b], output, which)
+    return _cotangent(g, (a, b), *tensordot_labels(dims, [a.ndim, b.ndim]), which)
 
 
 def _cotangent(
