@@ -15,7 +15,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to make)
@@ -34,11 +34,12 @@ from vjpcalc.check.jacobian import (
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.sets import Sets
+from vjpcalc.check.verdict import check
 from vjpcalc.diagnostics import FORMAT_VERSION, Diagnostic, count, element_names, listed, unknown
 from vjpcalc.engines.yours import default_dtype
-from vjpcalc.job.autograd import dense, fault, forward
+from vjpcalc.job.autograd import compute, dense, fault, forward
 from vjpcalc.job.job import Job
-from vjpcalc.job.result import Forward
+from vjpcalc.job.result import FAILED, PASSED, VJP, Forward
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 from vjpcalc.tensors.json import encode_number, to_record
@@ -49,6 +50,7 @@ SPARSE_FROM = 1_000_000  # entries from which a matrix is kept, compared and wri
 SPARSE_SHARE = 0.1  # … if it stores at most this share of them
 TOEPLITZ_FROM = 4  # rows and columns: in fewer it is an accident
 NEARLY_ALL = 99.5  # per cent of zeros, from which the others are counted
+AGREE = 1e-12  # relative to a row's largest entry: nearer than this the ways agree, and nothing is judged
 NAMED = 6  # elements that are called by their names
 
 Progress = Callable[[str, int, int], None]
@@ -78,10 +80,26 @@ class LeafJacobian:
 
 @dataclass(frozen=True, eq=False)
 class Jacobians:
-    """The explicit Jacobian of every leaf of a job."""
+    """The explicit Jacobian of every leaf of a job.
+
+    ``suspect`` is the checked product with a seed of 1 at one output element, the row in which ``backward`` is
+    farthest from the ``numeric`` matrix; None where they agree.
+    """
 
     forward: Forward
     leaves: Mapping[str, LeafJacobian]
+    suspect: VJP | None = None
+
+    @property
+    def failed(self) -> bool:
+        """True if backward gives a wrong row of a Jacobian."""
+        return self.status == FAILED
+
+    @property
+    def status(self) -> str:
+        """Passed where backward and the reference agree, or a seed at the row where they do not says so."""
+        check = None if self.suspect is None else self.suspect.check
+        return PASSED if check is None else check.status
 
     def dense(self, leaf: str) -> np.ndarray:
         """A leaf's matrix (m, n), every 0 of it. Raises Diagnostic (limit) where there are too many."""
@@ -103,6 +121,7 @@ class Jacobians:
             "outputs": {name: to_record(value) for name, value in self.forward.outputs.items()},
             "jacobians": {name: to_record(self.dense(name)) for name in self.leaves},
             "by": next(iter(self.leaves.values())).by,
+            "status": self.status,
             "findings": {
                 name: {
                     "rank": leaf.rank,
@@ -142,7 +161,7 @@ def jacobians(
     reference = Reference(run)
     made = {way: matrices(run, way, progress, reference) for way in ways}
     rows = tuple(row for name, value in run.outputs.items() for row in element_names(name, value.shape))
-    leaves = {}
+    leaves: dict[str, LeafJacobian] = {}
     for leaf, value in run.leaves.items():
         matrix = made[ways[0]][leaf]
         kinks = next((by[leaf].kinks for by in made.values() if by[leaf].kinks is not None), None)
@@ -156,7 +175,41 @@ def jacobians(
             tuple(structure(matrix.entries, rows, elements)), differences, places, matrix.method,
             () if kinks is None else tuple(name for name, has in zip(elements, kinks, strict=True) if has),
         )  # fmt: skip
-    return Jacobians(run, leaves)
+    both = {"numeric", "backward"} <= made.keys()
+    return Jacobians(run, leaves, _suspect(run, made["numeric"], made["backward"]) if both else None)
+
+
+def _suspect(run: Forward, numeric: Mapping[str, Matrix], backward: Mapping[str, Matrix]) -> VJP | None:
+    """The row in which backward is farthest from the numeric matrices, as a product with a seed, checked."""
+    worst, row = AGREE, None
+    for leaf in run.leaves:
+        far, place = _worst_row(numeric[leaf].entries, backward[leaf].entries)
+        if far > worst:
+            worst, row = far, place
+    if row is None:
+        return None
+    seeds = {}
+    for name, output in run.outputs.items():
+        seed = torch.zeros_like(output)
+        if 0 <= row < output.numel():
+            seed.view(-1)[row] = 1
+        row -= output.numel()
+        seeds[name] = [seed]
+    return check(compute(replace(run.job, seeds=seeds)))
+
+
+def _worst_row(one: Any, other: Any) -> tuple[float, int]:
+    """How far apart two matrices are, relative to the largest entry of the row, and in which row."""
+    i, _, a, b = _in_step(one, other)
+    if not i.size:
+        return 0.0, 0
+    apart = distance(a, b)
+    largest = np.zeros(one.shape[0])
+    np.fmax.at(largest, i, np.where(np.isfinite(a), np.abs(a), 0.0))
+    with np.errstate(all="ignore"):
+        far = np.nan_to_num(apart / np.where(largest > 0, largest, 1.0)[i], nan=np.inf)
+    k = int(np.argmax(far))
+    return float(far[k]), int(i[k])
 
 
 # ---- the three ways ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from vjpcalc.cli.options import JobOptions, ReportOptions, out_option, output_option, read_job, takes
 from vjpcalc.cli.streams import check_report, emit, progress
+from vjpcalc.diagnostics import ExitStatus
 
 
 @takes(job=JobOptions, report=ReportOptions)
@@ -40,4 +41,4 @@ def jacobian(
         write(out, {name: leaf.matrix for name, leaf in matrices.leaves.items()})
     precision = report.precision
     emit(report, matrices.to_dict, lambda width: jacobian_report(matrices, precision=precision, width=width))
-    return 0
+    return ExitStatus.CHECK if matrices.failed else ExitStatus.DONE

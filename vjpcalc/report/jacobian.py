@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to show)
 
-from vjpcalc.diagnostics import listed
+from vjpcalc.diagnostics import element_name, listed
 from vjpcalc.jacobians import NAMED, Jacobians, LeafJacobian
 from vjpcalc.language.source import width as columns
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Heat, Text, line
-from vjpcalc.report.vjp import expression_lines
+from vjpcalc.report.vjp import check_lines, expression_lines
 
 SMALL = 16  # rows and columns up to which the numbers themselves are shown
 CLOSE = 1e-8  # relative to the largest entry: beyond it, two ways to the same matrix are called different
@@ -24,6 +24,15 @@ def jacobian_report(
     blocks: list[Block] = [*expression_lines(jacobians.forward)]
     for leaf in jacobians.leaves.values():
         blocks += [Blank(), *_leaf(leaf, precision, width)]
+    if jacobians.failed:
+        assert jacobians.suspect is not None
+        where = " and ".join(
+            element_name(name, tuple(map(int, index)))
+            for name, seed in jacobians.suspect.seeds.items()
+            for index in seed.nonzero()
+        )
+        said = f"the row of {where} that backward gives is wrong, judged with a seed of 1 there:"
+        blocks += [Blank(), line(Text("✗ ", "bad"), said), *check_lines(jacobians.suspect)]
     return blocks
 
 

@@ -76,9 +76,10 @@ DEFINITIONS: dict[str, Schema] = {
             "outputs": by_name("tensor", "The outputs' values by name."),
             "jacobians": by_name("tensor", "∂output/∂leaf by leaf: output elements × leaf elements."),
             "by": one_of("How they were made.", "backward", "forward", "numeric"),
+            "status": one_of("Whether backward's rows are right.", "passed", "failed", "inconclusive"),
             "findings": by_name("findings", "What was found of each, by leaf."),
         },
-        optional="by findings",
+        optional="by status findings",
     ),
     "graph": thing(
         "What 'vjpcalc graph EXPR … --json' prints.",
