@@ -41,7 +41,7 @@ def hidden_kink(witness: Witness, v: np.ndarray, expected: np.ndarray) -> str | 
     directions, in which all elements move at once, the slope must be the same from both sides, and be what
     ``expected``, Jᵀ·v, foretells.
     """
-    replay = witness.replay
+    replay = witness.whole
     if replay is None:
         return None
     kinks = replay.kinks

@@ -40,6 +40,7 @@ from vjpcalc.tensors.dtypes import as_float64
 
 DOUBT = 1e-7  # relative error estimate of the differences beyond which they cannot judge …
 BEYOND = 10.0  # … unless the gradient is this many times their error away
+SUMMED = 4.0  # times the root of the summands: torch adds them one after the other where it scatters
 FAR = 100.0  # times what rounding explains: wrong, though differences are too coarse to see it
 
 
@@ -101,7 +102,8 @@ def judge(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> Lea
         doubt = jacobian.transposed(weight, jacobian.errors)
         error = np.abs(own - expected)
         floor = depth * smallest(gradient.dtype)
-        tolerance = (eps * depth + accuracy(vjp.trace, name)) * size + doubt + floor
+        rounds = depth + SUMMED * np.sqrt(jacobian.crowded)
+        tolerance = (eps * rounds + accuracy(vjp.trace, name)) * size + doubt + floor
         scale = max(_largest(np.abs(own)), _largest(np.abs(expected)))
     report = LeafCheck(
         status=PASSED,
@@ -139,7 +141,7 @@ def judge(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> Lea
         measured = tolerance + SPREAD_FACTOR * spread
         wrong = apart & ~(error <= measured)
         if wrong.any():
-            if reason := hidden_kink(witness, v, expected):
+            if reason := hidden_kink(witness, seed, expected):
                 return inconclusive(reason)
             if not _second_witness(witness, v, wrong, own, expected, measured):
                 worst = int(np.argmax(np.where(wrong, error, -1)))
@@ -165,7 +167,11 @@ def judge(vjp: VJP, trace: Trace, witness: Witness, noise: GradientNoise) -> Lea
     if bent.any():
         worst = int(np.flatnonzero(bent)[0])
         return inconclusive(kink_reason(witness, v, worst, own[worst]), witness.index(worst))
-    if witness.replay is not None and witness.replay.kinks and (reason := hidden_kink(witness, v, expected)):
+    if (
+        witness.replay is not None
+        and witness.replay.kinks
+        and (reason := hidden_kink(witness, seed, expected))
+    ):
         return inconclusive(reason)
     if unsure.any():
         worst = int(np.argmax(np.where(unsure, doubt, -1)))
