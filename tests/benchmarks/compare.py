@@ -90,6 +90,14 @@ def main() -> None:
         "the same, --check off",
         3,
     )
+    stencil, x, ones = "d = x[2:] - 2*x[1:-1] + x[:-2]; d - exp(x[1:-1])", big[:200_000], np.ones(199_998)
+    compare(
+        "three diagonals of 200,000, every entry checked",
+        lambda: vjpcalc.vjp(stencil, {"x": x}, ones),
+        lambda: vjpcalc.vjp(stencil, {"x": x}, ones, check="probe"),
+        "the same, --check probe",
+        3,
+    )
 
 
 if __name__ == "__main__":

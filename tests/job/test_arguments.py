@@ -456,7 +456,7 @@ MISTAKES = {
         error: 'notes.md' has the ending '.md', which is unknown
           x=@notes.md
             ^^^^^^^^^
-        hint: the ending says what is in a file: .npy .npz .pt .pth .safetensors .json .csv .tsv .txt
+        hint: the ending says what is in a file: .npy .npz .mtx .pt .pth .safetensors .json .csv .tsv .txt
     """,
     "x=@bad.json": """
         error: not JSON: expecting ',' delimiter

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
@@ -25,12 +25,13 @@ from vjpcalc.operators.row import numel
 SUMS = ("sum", "matmul")
 STEP = 2.0**-300  # the complex step: see check/replay.py
 NUDGE = 2.0**-20  # by which an operand is moved, relative to its size, to see whether a slope is steady
-# How many times as much as its operand a slope may change: 1/2 for a square root, 1 for a logarithm, more for
-# log(s) where s cancels. An ending that amplifies rounding is differentiated with the rest, and its noise is
-# measured.
-STEADY = 16.0
+# How many times as much as its operand a slope may change: 1/2 for a square root, 1 for a logarithm; more for
+# log(s) where s cancels, and for tanh(s) where 1 - tanh(s)² does. What amplifies rounding by more than this
+# is differentiated with the rest, and its noise measured.
+STEADY = 64.0
 
-# A cotangent of a node → what one of its inputs receives; with True, of sizes: no two terms cancel.
+# A cotangent of a node → what one of its inputs receives. With True, of sizes: no two terms cancel, and what
+# amplifies rounding is as much larger.
 Back = Callable[[np.ndarray, bool], np.ndarray]
 
 
@@ -38,13 +39,15 @@ Back = Callable[[np.ndarray, bool], np.ndarray]
 class Part:
     """An operator of an ending: the inputs that vary, and how its cotangent goes back to each.
 
-    ``sloped`` names the operands of an elementwise one that vary; ``linear`` is true if it is so in them all.
+    ``sloped`` names the operands of an elementwise one that vary; ``linear`` is true if it is so in them all,
+    else ``amplified`` says by how many times each slope amplifies rounding, once that is known.
     """
 
     node: Applied
     backs: tuple[tuple[Node, Back], ...]
     sloped: tuple[str, ...] = ()
     linear: bool = True
+    amplified: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,15 +194,17 @@ def _scaling(
 ) -> Part:
     """Of an elementwise operator, or a product: the slope times as much, broadcasting undone."""
     slope = functools.cache(slope)
+    amplified: dict[str, np.ndarray] = {}
 
     def back(name: str, source: Node, cotangent: np.ndarray, sizes: bool) -> np.ndarray:
-        product = np.asarray(cotangent * (np.abs(slope(name)) if sizes else slope(name)))
+        factor = np.abs(slope(name)) * (1 + amplified.get(name, 0.0)) if sizes else slope(name)
+        product = np.asarray(cotangent * factor)
         extra = product.ndim - len(source.shape)
         ones = tuple(i + extra for i, size in enumerate(source.shape) if size == 1)
         return product.sum(axis=(*range(extra), *ones))
 
     backs = ((node.arguments[name], functools.partial(back, name, node.arguments[name])) for name in names)
-    return Part(node, tuple(backs), names, linear)
+    return Part(node, tuple(backs), names, linear, amplified)
 
 
 def _slope(node: Applied, name: str, sizes: Mapping[int, np.ndarray] | None = None) -> np.ndarray:
@@ -222,12 +227,19 @@ def _slope(node: Applied, name: str, sizes: Mapping[int, np.ndarray] | None = No
 
 
 def _steady(part: Part, sizes: Mapping[int, np.ndarray]) -> bool:
-    """True if the slopes are finite, and rounding of the operands does not change them by much more."""
+    """True if the slopes are finite, and do not amplify the rounding of operands, or of the value, by much.
+
+    torch's formula may be one of the operand or one of the value: 1/s for log(s), 1 - y² for y = tanh(s).
+    """
+    node = part.node
     for name in part.sloped:
-        slope, nudged = _slope(part.node, name), _slope(part.node, name, sizes)
+        slope, nudged = np.abs(_slope(node, name)), np.abs(_slope(node, name, sizes))
         with np.errstate(all="ignore"):
-            if not (np.abs(nudged - slope) <= STEADY * NUDGE * np.abs(slope)).all():
-                return False
+            of_operand = np.abs(nudged - slope) / (NUDGE * slope)
+            of_value = np.abs(node.value) / (slope * sizes[node.arguments[name].index])
+            part.amplified[name] = np.maximum(of_operand, of_value)
+        if not (part.amplified[name] <= STEADY).all():
+            return False
     return True
 
 

@@ -26,6 +26,8 @@ OVERHEAD = 500  # element operations that starting one operator is worth
 # So many evaluations are made at any size where columns share them: four times as many as a probe's, enough
 # for a 5×5 stencil, so that an error which is seen at n = 200 is seen at n = 20,000.
 FEW = 32
+# More summands than this are added up pairwise: one after the other, 100,000 lose two digits.
+CROWDED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,29 @@ class Layout:
             return [(np.arange(self.width), slice(None))]
         entries = classes(self.colours[self.columns], self.evaluations)
         return list(zip(classes(self.colours, self.evaluations), entries, strict=True))
+
+    @functools.cached_property
+    def summands(self) -> np.ndarray:
+        """How many entries each column has, (width,)."""
+        assert self.columns is not None
+        return np.bincount(self.columns, minlength=self.width)
+
+    @functools.cached_property
+    def by_column(self) -> np.ndarray:
+        """The order of the entries column by column."""
+        assert self.columns is not None
+        return np.argsort(self.columns, kind="stable")
+
+    def sums(self, entries: np.ndarray) -> np.ndarray:
+        """The sum of each column's entries, (width,)."""
+        assert self.columns is not None
+        if self.summands.max(initial=0) <= CROWDED:
+            return np.bincount(self.columns, weights=entries, minlength=self.width)
+        filled = np.flatnonzero(self.summands)
+        starts = np.cumsum(self.summands[filled]) - self.summands[filled]
+        sums = np.zeros(self.width)
+        sums[filled] = np.add.reduceat(entries[self.by_column], starts)
+        return sums
 
     def empty(self, dtype: np.dtype) -> np.ndarray:
         """An array for the entries, of zeros."""
@@ -119,6 +144,13 @@ class Jacobian:
         """The colour of each column, from 0 up, shape (width,); None where each is evaluated alone."""
         return self.layout.colours
 
+    @property
+    def crowded(self) -> np.ndarray | float:
+        """How many entries each column of a sparse J has, (width,); 0 where that is not more than CROWDED."""
+        if self.layout.columns is None:
+            return 0.0
+        return np.where(self.layout.summands > CROWDED, self.layout.summands, 0)
+
     def transposed(self, v: np.ndarray, entries: np.ndarray | None = None) -> np.ndarray:
         """Jᵀ·v, shape (width,), for v of shape (m,). The products are made by numexpr."""
         import numexpr
@@ -126,8 +158,7 @@ class Jacobian:
         entries = self.entries if entries is None else entries
         layout = self.layout
         if layout.columns is not None:
-            weighted = numexpr.evaluate("j * v", {"j": entries, "v": v[layout.rows]}, {})
-            return np.bincount(layout.columns, weights=weighted, minlength=layout.width)
+            return layout.sums(numexpr.evaluate("j * v", {"j": entries, "v": v[layout.rows]}, {}))
         if 0 in entries.shape:
             return np.zeros(entries.shape[1])
         return numexpr.evaluate("sum(j * v, axis=0)", {"j": entries, "v": v[:, None]}, {})

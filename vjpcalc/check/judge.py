@@ -75,7 +75,7 @@ class Numbers:
     coarse: bool = False
     eps: float
     depth: float
-    accuracy: float = 0.0
+    accuracy: float | np.ndarray = 0.0
     smallest: float
     largest: float = np.inf
     noise: Callable[[np.ndarray, int], np.ndarray]

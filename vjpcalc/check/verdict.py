@@ -43,6 +43,7 @@ from vjpcalc.limits import DEFAULT_LIMIT, require_digits, require_method
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
+SUMMED = 4.0  # times the root of the summands: torch adds them one after the other where it scatters
 JUMP = 8.0  # LOUD noise that moves a gradient less than this many times what one ulp does: it jumped
 
 
@@ -110,7 +111,8 @@ def judge_leaf(
     seed = np.concatenate([as_float64(vjp.seeds[output]).ravel() for output in vjp.outputs])
     numbers = numbers_of(witness, as_float64(gradient).ravel(), seed, gradient.dtype)
     depth, accuracy = depth_and_accuracy(vjp.trace, name)
-    numbers = replace(numbers, depth=depth, accuracy=accuracy)
+    summed = numbers.eps * SUMMED * np.sqrt(witness.jacobian.crowded)
+    numbers = replace(numbers, depth=depth, accuracy=accuracy + summed)
     if faulty:
         numbers = replace(numbers, slopes=None)
     else:
