@@ -25,7 +25,6 @@ from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
 QUICK = 1  # pairs of runs that every check makes: they see what cancels
-ZERO = 0  # asks for the reference's noise alone, in USUAL pairs
 USUAL = 3  # pairs of runs once a number is in doubt …
 THOROUGH = 12  # … and before it is called wrong: three pairs can miss two effects that cancel by chance
 COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)
@@ -144,10 +143,8 @@ def reference_noise(witness: Witness, v: np.ndarray, wanted: np.ndarray, pairs: 
             along = functools.partial(replay.complex_step, noise=noise)
             return jacobian.transposed(v, evaluate(jacobian.layout, along, wanted))
 
-        return half_range(noisy(noise) for noise in noises(pairs or USUAL))
+        return half_range(noisy(noise) for noise in noises(pairs))
     for k in np.flatnonzero(wanted)[:ASKED]:
         direction, factor = witness.direction(scale, k)
-        width[k] = half_range(
-            v @ replay.complex_step(direction, noise) / factor for noise in noises(pairs or USUAL)
-        )
+        width[k] = half_range(v @ replay.complex_step(direction, noise) / factor for noise in noises(pairs))
     return width

@@ -22,8 +22,6 @@ from vjpcalc.check.noise import (
     LOUD,
     QUICK,
     THOROUGH,
-    USUAL,
-    ZERO,
     GradientNoise,
     cancelling,
     depth_and_accuracy,
@@ -137,8 +135,6 @@ def _noise(
     """
     name = witness.jacobian.leaf
     eps = numbers.eps
-    if pairs == ZERO:
-        return (eps / EPS) * reference_noise(witness, v, doubtful, USUAL)
     moved = torch_noise.of(name, witness.projected, pairs)
     if not doubtful.any():
         return moved
