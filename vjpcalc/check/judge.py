@@ -309,4 +309,4 @@ def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
     # has lost its digits to rounding
     tiny = nothing & (value > 0) & (value <= numbers.depth * max(numbers.smallest, UNDERFLOW))
     verdict.causes[nothing] = Cause.ILL_CONDITIONED
-    verdict.causes[tiny | (nothing & (doubt > np.fmax(error, lost)))] = Cause.UNSURE
+    verdict.causes[tiny | (nothing & numbers.coarse & (doubt > np.fmax(error, lost)))] = Cause.UNSURE

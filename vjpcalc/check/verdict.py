@@ -16,7 +16,7 @@ from vjpcalc.check import words
 from vjpcalc.check.compared import numbers_of
 from vjpcalc.check.derivative import COMPLEX_STEP
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.judge import NOISE_FACTOR, UNDERFLOW, Numbers, Verdict, digits, judge
+from vjpcalc.check.judge import BEYOND, NOISE_FACTOR, UNDERFLOW, Numbers, Verdict, digits, judge
 from vjpcalc.check.nodes import node_faults, with_faults
 from vjpcalc.check.noise import (
     LOUD,
@@ -267,7 +267,7 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
         return words.ill_conditioned(name, gradient, float(verdict.noise[k]))
     if max(abs(gradient), abs(expected)) <= numbers.depth * max(numbers.smallest, UNDERFLOW):
         return words.too_small(name, gradient, expected)
-    if verdict.doubt[k] > 0 and abs(gradient - expected) <= verdict.doubt[k] * 10:
+    if numbers.coarse and abs(gradient - expected) <= verdict.doubt[k] * BEYOND:
         return words.unsure(name, gradient, expected, float(verdict.doubt[k]))
     return words.undecided(name, gradient, expected)
 
