@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
@@ -18,9 +19,9 @@ from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.job.autograd import backward, forward
-from vjpcalc.job.result import VJP
-from vjpcalc.language.trace import Applied, Node, Trace
+from vjpcalc.job.autograd import backward
+from vjpcalc.job.result import VJP, Forward
+from vjpcalc.language.trace import Applied, Node, Trace, with_values
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
@@ -114,12 +115,24 @@ class GradientNoise:
     @stage("noise")
     def _run(self, noise: Noise, ulps: float, inside: bool) -> dict[str, np.ndarray] | None:
         """The gradients of one run, flattened; None where rounding decides a branch."""
-        job = self.vjp.job
+        job, trace = self.vjp.job, self.vjp.trace
         engine = TorchEngine(job.dtype, job.random_seed, noise, ulps, inside)
+        leaves = {name: job.inputs[name].detach().requires_grad_() for name in job.leaves}
+        values = {trace.inputs[name].index: leaf for name, leaf in leaves.items()}
+
+        def get(node: Node) -> torch.Tensor:
+            value: torch.Tensor = values[node.index] if node.index in values else node.value.detach()
+            return value
+
         try:
-            run = forward(job, engine)
+            with engine.session():  # the program as it went: nothing is parsed, and no branch taken anew
+                for node in trace.applied:
+                    arguments = {name: with_values(value, get) for name, value in node.arguments.items()}
+                    values[node.index] = engine.apply(node.operator, arguments)
+            ends = {name: replace(node, value=get(node)) for name, node in trace.outputs.items()}
+            run = Forward(job, replace(trace, outputs=ends), leaves)
             gradients, _ = backward(run, {name: [seed] for name, seed in self.vjp.seeds.items()})
-        except Diagnostic:
+        except (Diagnostic, RuntimeError, ValueError, IndexError):  # it goes another way than it went
             return None
         outputs = {f"output {name}": value for name, value in run.outputs.items()}
         return {name: as_float64(value).ravel() for name, value in {**gradients, **outputs}.items()}
