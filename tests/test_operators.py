@@ -206,7 +206,8 @@ def judged(
 ) -> VJP | None:
     """The job itself: passed, or inconclusive at a kink, where a value is not finite or rounding decides.
 
-    Where torch's own gradient is NaN beside a finite slope, that is wrong indeed. None where nothing is differentiable or nothing is decided.
+    Where torch's own gradient is NaN beside a finite slope, that is wrong indeed. None where nothing is
+    differentiable or nothing is decided.
     """
     leaves = [name for name in values if name not in constants(sample)]
     tensors = {name: torch.tensor(value, dtype=dtype) for name, value in values.items()}

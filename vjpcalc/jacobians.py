@@ -82,8 +82,8 @@ class LeafJacobian:
 class Jacobians:
     """The explicit Jacobian of every leaf of a job.
 
-    ``suspect`` is the checked product with a seed of 1 at one output element, the row in which ``backward`` is
-    farthest from the ``numeric`` matrix; None where they agree.
+    ``suspect`` is the checked product with a seed of 1 at one output element, the row in which ``backward``
+    is farthest from the ``numeric`` matrix; None where they agree.
     """
 
     forward: Forward

@@ -155,7 +155,9 @@ FAULTS = {
         square("Clips", lambda x, g: 2 * x * g.clamp(-1, 1)), "f(x)", {"x": 3.0},
         ("seed only", "x", ("x",), 1),
     ),
-    "wrong for this one, too": (square("Wrong", lambda x, g: 3 * x * g), "sum(f(x))", X, ("wrong", "x", ("x",), 3)),
+    "wrong for this one, too": (
+        square("Wrong", lambda x, g: 3 * x * g), "sum(f(x))", X, ("wrong", "x", ("x",), 3),
+    ),
     "NaN for another": (
         square("NaNs", lambda x, g: 2 * x * g / (g > 0)), "f(x)", {"x": 3.0}, ("seed only", "x", ("x",), 1),
     ),

@@ -1,8 +1,8 @@
 """The slopes from both sides of a kink, exactly: a complex step in which comparisons see the step.
 
 Beside x stands an infinitesimal, x + iεu, and a number is less than another if its real part is, or if these
-are equal and its imaginary part is: NumPy orders complex numbers so, and sorts by it. Then every choice that a
-program makes at a kink (a branch of `where`, the larger of two equals) comes out as it does a little to the
+are equal and its imaginary part is: NumPy orders complex numbers so, and sorts by it. Then every choice that
+a program makes at a kink (a branch of `where`, the larger of two equals) comes out as it does a little to the
 right of x, or for -u a little to the left, and no step is so large that it leaps over something.
 """
 

@@ -3,11 +3,11 @@
 1. *Agree?* The two numbers are within a rounding model: each operator on the way rounds once forward and once
    backward, so eps · (2 + operators) · what is summed, and the witness's own error.
 2. *Would rounding explain it?* Asked of the doubtful: measured noise, what changes of one ulp do (noise.py).
-3. *Has the point a slope at all?* Asked of what is still unexplained: the element is moved alone, then with and
-   without the others (slopes.py). A kink elsewhere excuses nobody.
+3. *Has the point a slope at all?* Asked of what is still unexplained: the element is moved alone, then with
+   and without the others (slopes.py). A kink elsewhere excuses nobody.
 4. *Does a second way to differentiate side with the check?* Then the gradient is wrong, else undecided.
-5. *Is there a digit to speak of?* Of what has passed: relative to the element itself, never to a neighbour, and
-   no more than rounding leaves of it.
+5. *Is there a digit to speak of?* Of what has passed: relative to the element itself, never to a neighbour,
+   and no more than rounding leaves of it.
 
 The causes are ordered (job/result.py: Cause). The check and `explain` both judge by this, with different
 witnesses. Every constant of the verdict stands here, with the case that fixed it.
@@ -25,8 +25,8 @@ from vjpcalc.check.noise import QUICK, THOROUGH, USUAL
 from vjpcalc.check.slopes import Slopes
 from vjpcalc.job.result import Cause
 
-# Units in the last place that a kernel of float32 or float64 may err by, whoever wrote it: torch's derivative of
-# erf at 5.4 is 30 off (it rounds x²), that of silu at 30 is 13, NumPy's complex power 8 at 1e-12.
+# Units in the last place that a kernel of float32 or float64 may err by, whoever wrote it: torch's derivative
+# of erf at 5.4 is 30 off (it rounds x²), that of silu at 30 is 13, NumPy's complex power 8 at 1e-12.
 KERNEL = 64.0
 WIDE = 1e-6  # the eps of a dtype in which so much is nothing; in float16 it would be 6 %
 # Times the noise that is measured: a few runs see less than the whole range, and an operator may round more
@@ -34,8 +34,8 @@ WIDE = 1e-6  # the eps of a dtype in which so much is nothing; in float16 it wou
 NOISE_FACTOR = 2.0
 # A relative error estimate of the witness beyond which it cannot judge …
 DOUBT = 1e-7
-# … unless the gradient is this many times that error away (a backward 3 % off, of a forward that is rounded to
-# float32: an estimate of 1e-3).
+# … unless the gradient is this many times that error away (a backward 3 % off, of a forward that is rounded
+# to float32: an estimate of 1e-3).
 BEYOND = 10.0
 # Times what rounding explains: wrong, though the second way is too coarse to tell the two apart.
 FAR = 100.0
@@ -43,7 +43,7 @@ FAR = 100.0
 UNDERFLOW = 2.0**-511
 # Half a digit, relative: half way, as rounding has it, to a number that may err by all of itself.
 HALF = 10.0**-0.5
-# Relative, of slopes that are taken from one side by differences (leaky_relu of a function of the user's own).
+# Relative, of slopes that are taken from one side by differences (leaky_relu as a function of the user's).
 SIDES = 1e-5
 # Numbers that are looked at one by one, the worst first; the rest are like them.
 EXAMINED = 16
@@ -56,12 +56,13 @@ class Numbers:
     """What is compared: n numbers of a gradient with what a witness says of them. All arrays are (n,).
 
     ``size`` is what is summed into each number, without signs, and ``doubt`` the witness's own error.
-    ``bent`` marks the numbers at which an operator has a kink, with the slopes ``left`` and ``right``; the witness
-    is ``coarse`` where it differences, and knows of no convention at a kink.
-    A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's operators
-    are known to lose on top. ``smallest`` is the dtype's smallest subnormal, ``largest`` its largest number.
-    ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``; in QUICK pairs
-    torch's gradient alone, for all of them.
+    ``bent`` marks the numbers at which an operator has a kink, with the slopes ``left`` and ``right``; the
+    witness is ``coarse`` where it differences, and knows of no convention at a kink.
+    A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's
+    operators are known to lose on top. ``smallest`` is the dtype's smallest subnormal, ``largest`` its
+    largest number.
+    ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``; in QUICK
+    pairs torch's gradient alone, for all of them.
     ``slopes(k)`` looks at the k-th number in a second way; None where there is none.
     """
 
@@ -140,7 +141,7 @@ def judge(numbers: Numbers, required: int = 1) -> Verdict:
 
 
 def agree(numbers: Numbers) -> Verdict:
-    """What the rounding model allows. Where a witness is not finite, or underflows, the second way is asked."""
+    """What the rounding model allows. Where a witness is not finite, or underflows, a second way is asked."""
     n = numbers.gradient.shape
     verdict = Verdict(
         causes=np.zeros(n, np.int8),
@@ -202,10 +203,10 @@ def unsure(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
 
 
 def bent(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
-    """A number at a kink has no slope, unless both sides agree on one: `relu(x) - relu(-x)` at 0 has slope 1.
+    """A number at a kink has no slope, unless both sides agree: `relu(x) - relu(-x)` at 0 has slope 1.
 
-    Between the slopes of both sides every number is as good as another; outside of them it is asked whether it
-    is wrong, but where the witness has torch's own conventions at kinks and comes to the same.
+    Between the slopes of both sides every number is as good as another; outside of them it is asked whether
+    it is wrong, but where the witness has torch's own conventions at kinks and comes to the same.
     """
     verdict.causes[numbers.bent] = Cause.KINK
     if numbers.left is None or numbers.right is None:
@@ -293,8 +294,8 @@ def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
     value = np.fmax(np.abs(numbers.gradient), np.abs(verdict.expected))
     error = distance(numbers.gradient, verdict.expected)
     usual = numbers.eps * numbers.depth * np.fmin(numbers.size, value)
-    # exact zeros agree: the first row of a causal attention has one weight of 1, and its slope is 0, though an
-    # ulp of what is subtracted there would move it
+    # exact zeros agree: the first row of a causal attention has one weight of 1, and its slope is 0, though
+    # an ulp of what is subtracted there would move it
     verdict.noise = np.where(value > 0, verdict.noise, 0.0)
     lost = np.where(verdict.noise > usual, verdict.noise, 0.0)
     doubt = np.where(error > 0, verdict.doubt, 0.0)

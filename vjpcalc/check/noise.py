@@ -50,9 +50,9 @@ def smallest(dtype: torch.dtype) -> float:
 
 
 def depth_and_accuracy(trace: Trace, leaf: str) -> tuple[float, float]:
-    """How often a leaf's gradient rounds in torch, and the relative error that its operators are known to have.
+    """How often a leaf's gradient rounds in torch, and the relative error that its operators are known for.
 
-    An operator rounds once forward and once backward, half an ulp each; a composed one COMPOSED times as often.
+    An operator rounds once forward and once backward, half an ulp each; a composed one COMPOSED times that.
     """
     reached = {trace.inputs[leaf]}
     depth, worst = 2.0, 0.0
@@ -89,7 +89,7 @@ def cancelling(trace: Trace, leaf: str) -> Applied | None:
 
 
 class GradientNoise:
-    """The rounding noise of torch's gradients: each run serves all leaves, and is made when first asked for."""
+    """The rounding noise of torch's gradients: each run serves all leaves, and is made once it is needed."""
 
     def __init__(self, vjp: VJP) -> None:
         self.vjp = vjp

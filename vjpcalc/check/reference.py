@@ -54,7 +54,7 @@ def reference_trace(run: Forward) -> tuple[Trace | None, str | None]:
 def differs(trace: Trace, run: Forward, noise: Callable[[str], np.ndarray]) -> str | None:
     """Where the outputs of a reference trace are not torch's, in words.
 
-    They may differ by the root of eps; beyond that, by no more than ``noise(output)``, which rounding moves it by.
+    They may differ by the root of eps; beyond that, by no more than rounding moves them: ``noise(output)``.
     """
     for name, output in run.outputs.items():
         by_torch, relative = {name: as_float64(output)}, math.sqrt(torch.finfo(output.dtype).eps)
@@ -85,7 +85,8 @@ def _differing(
 ) -> tuple[str, tuple[int, ...]] | None:
     """Where the outputs of a reference trace are not these values: which one, and its worst element.
 
-    ``relative`` is to the largest of the output, ``noise`` comes on top. What is not finite is left out; None: they are the same.
+    ``relative`` is to the largest of the output, ``noise`` comes on top. What is not finite is left out.
+    None: they are the same.
     """
     for name, value in values.items():
         mine, other = np.asarray(trace.outputs[name].value, float), np.asarray(value, float)

@@ -109,7 +109,7 @@ class Replay:
         return self._join(lambda node: values.get(node.index, node.value))
 
     def require_decisions(self, values: Mapping[int, np.ndarray]) -> None:
-        """Raise BranchFlip where a condition of the program comes out otherwise with these values, by node."""
+        """Raise BranchFlip where a condition of the program comes out otherwise with ``values``, by node."""
         for decision in self._decisions:
             value = values.get(decision.node.index)
             if (
@@ -284,7 +284,7 @@ def _alike(rest: np.ndarray, before: np.ndarray) -> np.ndarray:
 
 
 def varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, Node]:
-    """The nodes that depend on a leaf, with ``through_constants`` masks, indices and rounded values among them.
+    """The nodes that depend on a leaf; ``through_constants``: masks, indices and rounded values, too.
 
     What the program detaches from its graph is a constant either way.
     """

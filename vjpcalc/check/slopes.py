@@ -2,8 +2,8 @@
 
 By differences, from both sides. One element alone may show no kink where several do: each of three equal
 numbers may move, and the median stays. So where an operator says that it is at a kink, or where nothing is
-known of it, the element is moved once more, together with the others and against them without it: what it adds
-must be the same slope, whatever the others do. A kink elsewhere adds nothing.
+known of it, the element is moved once more, together with the others and against them without it: what it
+adds must be the same slope, whatever the others do. A kink elsewhere adds nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Slopes:
     together: bool = False
 
     def range(self) -> tuple[float, float]:
-        """The least and the largest slope that there may be: from the sides, or as far as the others' moves go.
+        """The least and the largest slope that there may be: of the sides, or as far as others' moves go.
 
         Of the slopes that depend on how the others move only a few were seen: up to TOGETHER times as far is
         allowed (the median of n equals, of which torch gives each 1/n).
@@ -109,7 +109,7 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
 
 
 def _has_ties(x: np.ndarray) -> bool:
-    """True if elements of a leaf are equal: what a function of the user's own sorts or ranks may be at a tie."""
+    """True if elements of a leaf are equal: what a user's function sorts or ranks may then be at a tie."""
     return np.unique(x).size < x.size
 
 

@@ -1,7 +1,8 @@
 """The check: Jᵀ·seed from the reference engine's Jacobian against the gradient that ``backward`` gave.
 
-For each leaf a witness is made, what is known of its numbers is put together, and judge.py says of each number
-what became of it. The leaf has the gravest cause of its elements, and the check the gravest of its leaves'.
+For each leaf a witness is made, what is known of its numbers is put together, and judge.py says of each
+number what became of it. The leaf has the gravest cause of its elements, and the check the gravest of its
+leaves'.
 """
 
 from __future__ import annotations

@@ -25,14 +25,14 @@ EXACT_SLOPE = SELECTING | {"add", "sub", "rsub", "sum"}
 # which is more than an ulp of the result where the terms cancel (`var` of numbers far from 0).
 ON_MATRICES = frozenset({"Linear algebra", "Spectra"})
 ACCUMULATING = ON_MATRICES | {
-    "Reductions", "Statistics", "Norms and distances", "Softmax", "Scans", "Products", "Layers", "Convolutions",
-    "Normalization", "Attention",
+    "Reductions", "Statistics", "Norms and distances", "Softmax", "Scans", "Products", "Layers",
+    "Convolutions", "Normalization", "Attention",
 }  # fmt: skip
 # float16 and bfloat16 are added up in float32, but for what torch composes of several kernels.
 NARROW = frozenset({"Statistics"})
 
-# torch computes its slope from 1 + erf, which is 0 far to the left: an ulp of a number of size 1 is lost, however
-# small the slope is (at -11 it gives 3.67e-31 for 3.64e-31).
+# torch computes its slope from 1 + erf, which is 0 far to the left: an ulp of a number of size 1 is lost,
+# however small the slope is (at -11 it gives 3.67e-31 for 3.64e-31).
 LOOSE_SLOPE = frozenset({"gelu"})
 
 Noise = Callable[[Sequence[int]], np.ndarray]

@@ -37,7 +37,7 @@ def lines_of(x: np.ndarray, dim: Dim) -> np.ndarray:
 
 
 def _choose(x: np.ndarray, dim: Dim, keepdim: bool, place: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """One element of each line, at its ``place``. Of numbers with equal real parts the imaginary part decides."""
+    """One element of each line, at its ``place``. Between equal real parts the imaginary part decides."""
     axes = axes_of(x, dim)
     if x.size == 0 and any(x.shape[axis] == 0 for axis in axes):
         raise ValueError("there is no element to choose from")
