@@ -41,6 +41,8 @@ BEYOND = 10.0
 FAR = 100.0
 # The root of the smallest float64: below that, products that stand inside of a complex step underflow.
 UNDERFLOW = 2.0**-511
+# Times the rounding model: noise up to this is no loss (a product of whole numbers has all of its digits).
+BENIGN = 4.0
 # Half a digit, relative: half way, as rounding has it, to a number that may err by all of itself.
 HALF = 10.0**-0.5
 # Relative, of slopes that are taken from one side by differences (leaky_relu as a function of the user's).
@@ -293,7 +295,7 @@ def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
     passed = verdict.causes == Cause.PASSED
     value = np.fmax(np.abs(numbers.gradient), np.abs(verdict.expected))
     error = distance(numbers.gradient, verdict.expected)
-    usual = numbers.eps * numbers.depth * np.fmin(numbers.size, value)
+    usual = BENIGN * numbers.eps * numbers.depth * np.fmin(numbers.size, value)
     # exact zeros agree: the first row of a causal attention has one weight of 1, and its slope is 0, though
     # an ulp of what is subtracted there would move it
     verdict.noise = np.where(value > 0, verdict.noise, 0.0)
@@ -302,8 +304,9 @@ def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
     may_err = np.fmax(error, np.fmax(lost, doubt))
     verdict.relative = np.where(passed & (may_err > 0), may_err / value, 0.0)
     nothing = passed & (verdict.relative > HALF * 10.0 ** (1 - required))
+    none = nothing & (verdict.relative > HALF)
     # a number that underflows is too small to judge, and so is what the witness is too coarse for; any other
     # has lost its digits to rounding
     tiny = nothing & (value > 0) & (value <= numbers.depth * max(numbers.smallest, UNDERFLOW))
     verdict.causes[nothing] = Cause.ILL_CONDITIONED
-    verdict.causes[tiny | (nothing & numbers.coarse & (doubt > np.fmax(error, lost)))] = Cause.UNSURE
+    verdict.causes[tiny | (none & numbers.coarse & (doubt > np.fmax(error, lost)))] = Cause.UNSURE
