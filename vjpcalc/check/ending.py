@@ -82,9 +82,9 @@ def ending(trace: Trace, varying: Mapping[int, Node], outputs: Sequence[Node]) -
     A node belongs to it if it sums, if it is linear and something in it leads back to a sum, or if it is an
     elementwise function of nothing but sums, at a point where that is steady.
     """
-    if not any(isinstance(node, Applied) and node.operator.name in SUMS for node in varying.values()):
-        return None
     parts = _parts(varying, outputs)
+    if not parts:
+        return None
     kinked = {source.index for kink in trace.kinks for source in kink.inputs}
     summed: set[int] = set()
     sizes: dict[int, np.ndarray] = {}  # what those made of sums alone would be if nothing cancelled
@@ -117,9 +117,9 @@ def _parts(varying: Mapping[int, Node], outputs: Sequence[Node]) -> dict[int, Pa
     """All that may belong to an ending, by index: from the outputs back to what cannot."""
     leading: set[int] = set()  # to a sum
     for node in varying.values():
-        if isinstance(node, Applied) and (
-            node.operator.name in SUMS or any(source.index in leading for source in node.inputs)
-        ):
+        if not isinstance(node, Applied):
+            continue
+        if node.operator.name in SUMS or (leading and any(s.index in leading for s in node.inputs)):
             leading.add(node.index)
     parts: dict[int, Part] = {}
     stack = [node for node in outputs if node.index in leading]

@@ -48,7 +48,13 @@ class Applied(Node):
 
     @property
     def inputs(self) -> tuple[Node, ...]:
-        return tuple(nodes_in(tuple(self.arguments.values())))
+        found: list[Node] = []
+        for value in self.arguments.values():  # asked for often: most values are a Node, or a number
+            if isinstance(value, Node):
+                found.append(value)
+            elif isinstance(value, tuple | list):
+                found += nodes_in(value)
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
