@@ -463,16 +463,16 @@ def test_a_disk_without_room(folder):
     """The system stops each file at 20 kB, whoever writes it and at whatever point."""
     for ending in ENDINGS:
         write(f"a{ending}", {"x": np.ones(3)})
-    program = f"""
+    program = """
         import resource, signal, numpy as np
         from vjpcalc.diagnostics import Diagnostic
-        from vjpcalc.tensors.files import write
+        from vjpcalc.tensors.files import BY_ENDING, write
         import torch
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        for ending in {list(ENDINGS)!r}:
+        for ending in BY_ENDING:
             try:
-                write("a" + ending, {{"x": np.linspace(0, 1, 10_000)}})
+                write("a" + ending, {"x": np.linspace(0, 1, 10_000)})
             except Diagnostic as diagnostic:
                 print(diagnostic.message)
     """
