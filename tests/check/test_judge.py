@@ -301,6 +301,16 @@ SEVERAL = {
         [K] * MORE,
         [],
     ),
+    "so many that are NaN at kinks": (
+        beside([NAN] * MORE, 1.0, slopes=kink(-1.0, 1.0)),
+        [K] * MORE,
+        [*range(EXAMINED)],
+    ),
+    "so many that the second way does not tell from the gradient": (
+        beside([1.5] * MORE, 1.0, slopes=slope(1.5)),
+        [U] * MORE,
+        [*range(EXAMINED)],
+    ),
     "so many that are NaN": (beside([NAN] * MORE, 1.0, slopes=slope(1.0)), [W] * MORE, [*range(EXAMINED)]),
     "so many that the witness does not know": (
         beside([1.0] * MORE, NAN, slopes=slope(1.0)),

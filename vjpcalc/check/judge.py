@@ -232,7 +232,7 @@ def wrong(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
     error = distance(numbers.gradient, verdict.expected)
     worst_first = np.argsort(np.where(unexplained, -error / verdict.tolerance, np.inf), kind="stable")
     rest = unexplained.copy()
-    straight = Cause.KINK
+    straight = Cause.UNSURE
     for k in worst_first[: min(EXAMINED, int(unexplained.sum()))]:
         verdict.causes[k] = cause = examine(numbers, verdict, k)
         rest[k] = False
@@ -285,6 +285,9 @@ def not_finite(numbers: Numbers, verdict: Verdict) -> None:
         slopes = look(numbers, verdict, k)
         if slopes.bent or not np.isfinite(slopes.value):
             verdict.causes[k] = Cause.KINK
+    rest = candidates[EXAMINED if numbers.slopes else 0 :]
+    if rest.size and numbers.slopes:  # they are like those that were looked at
+        verdict.causes[rest] = verdict.causes[candidates[:EXAMINED]].max()
 
 
 # ---- 5. is there a digit to speak of? ----------------------------------------------------------------------
