@@ -371,11 +371,7 @@ MAKERS: dict[str, Callable[[Forward, Reference, Progress | None], Mapping[str, M
 
 def _difference(one: Any, other: Any, rows: Sequence[str], columns: Sequence[str]) -> tuple[float, str]:
     """The largest difference between two matrices, and where it is; inf where just one of two is NaN."""
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        i, j = np.divmod(np.arange(one.size), max(one.shape[1], 1))
-        a, b = one.ravel(), other.ravel()
-    else:
-        i, j, a, b = _in_step(one, other)
+    i, j, a, b = _in_step(one, other)
     apart = distance(a, b)
     apart[np.isnan(apart)] = np.inf
     if not apart.size:
@@ -387,6 +383,8 @@ def _difference(one: Any, other: Any, rows: Sequence[str], columns: Sequence[str
 def _in_step(one: Any, other: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Rows and columns at which either of two matrices has an entry, and the entries of both there."""
     n = one.shape[1]
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return *np.divmod(np.arange(one.size), max(n, 1)), one.ravel(), other.ravel()
     stored = [_stored(matrix) for matrix in (one, other)]
     keys = [i * n + j for i, j, _ in stored]
     every = np.sort(np.concatenate(keys), kind="stable")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
 
+from vjpcalc.check.replay import STEP
 from vjpcalc.check.sparsity import moved
 from vjpcalc.engines.kernels.reductions import axes_of
 from vjpcalc.engines.reference import ReferenceEngine
@@ -23,7 +24,6 @@ from vjpcalc.language.trace import Applied, Node, Trace, nodes_in, with_values
 from vjpcalc.operators.row import numel
 
 SUMS = ("sum", "matmul")
-STEP = 2.0**-300  # the complex step: see check/replay.py
 NUDGE = 2.0**-20  # by which an operand is moved, relative to its size, to see whether a slope is steady
 # How many times as much as its operand a slope may change: 1/2 for a square root, 1 for a logarithm; more for
 # log(s) where s cancels, and for tanh(s) where 1 - tanh(s)² does. What amplifies rounding by more than this

@@ -19,11 +19,11 @@ from vjpcalc.check.compared import numbers_of
 from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, Verdict, judge
-from vjpcalc.check.noise import half_range
+from vjpcalc.check.noise import in_doubt
 from vjpcalc.check.replay import EPS, Replay
 from vjpcalc.check.witness import Witness, replayed
 from vjpcalc.diagnostics import Diagnostic, Source, element_name, raised
-from vjpcalc.engines.noise import Noise, noises
+from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.yours import default_dtype
@@ -390,12 +390,7 @@ class _Asked:
         ):  # numbers that a function makes are rounded to it: where(…, 1.0, 0.1)
             numbers = replace(numbers, accuracy=2 * torch.finfo(self.engine.dtype).eps)
 
-        def noise(doubtful: np.ndarray, pairs: int) -> np.ndarray:
-            if not doubtful.any():
-                return np.zeros(doubtful.shape)
-            return half_range(self.noisy(witness, number, v, one) for one in noises(pairs))
-
-        numbers = replace(numbers, noise=noise)
+        numbers = replace(numbers, noise=in_doubt(functools.partial(self.noisy, witness, number, v)))
         return numbers, judge(numbers)
 
     def noisy(self, witness: Witness, number: int, v: torch.Tensor, noise: Noise) -> np.ndarray | None:

@@ -7,7 +7,7 @@ random by one unit in the last place, and half of the range that its results tak
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
@@ -49,18 +49,33 @@ def smallest(dtype: torch.dtype) -> float:
     return info.smallest_normal * info.eps
 
 
+def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray, int], np.ndarray]:
+    """The noise of what ``run`` gives, as a judge asks for it: nothing is run where nothing is doubtful."""
+
+    def noise(doubtful: np.ndarray, pairs: int) -> np.ndarray:
+        return half_range(map(run, noises(pairs))) if doubtful.any() else np.zeros(doubtful.shape)
+
+    return noise
+
+
+def _behind(trace: Trace, leaf: str) -> Iterator[Applied]:
+    """The operators of a trace that a leaf has a part in, in order."""
+    reached = {trace.inputs[leaf]}
+    for node in trace.applied:
+        if any(source in reached for source in node.inputs):
+            reached.add(node)
+            yield node
+
+
 def depth_and_accuracy(trace: Trace, leaf: str) -> tuple[float, float]:
     """How often a leaf's gradient rounds in torch, and the relative error that its operators are known for.
 
     An operator rounds once forward and once backward, half an ulp each; a composed one COMPOSED times that.
     """
-    reached = {trace.inputs[leaf]}
     depth, worst = 2.0, 0.0
-    for node in trace.applied:
-        if any(source in reached for source in node.inputs):
-            reached.add(node)
-            worst = max(worst, node.operator.accuracy)
-            depth += {"movement": 0.0, "composed": COMPOSED}.get(node.operator.kind, 1.0)
+    for node in _behind(trace, leaf):
+        worst = max(worst, node.operator.accuracy)
+        depth += {"movement": 0.0, "composed": COMPOSED}.get(node.operator.kind, 1.0)
     return depth, worst
 
 
@@ -73,12 +88,8 @@ def cancelling(trace: Trace, leaf: str) -> Applied | None:
     for node in reversed(trace.applied):
         if node in matter or not (node.operator.name in LINEAR or node.operator.kind == "movement"):
             matter.update(node.inputs)
-    reached = {trace.inputs[leaf]}
     worst, most = None, CANCELS
-    for node in trace.applied:
-        if not any(source in reached for source in node.inputs):
-            continue
-        reached.add(node)
+    for node in _behind(trace, leaf):
         if node in matter and node.operator.name in LINEAR and node.value.is_floating_point():
             sizes = [source.value.detach().abs() for source in (node, *node.inputs) if source.value.numel()]
             if len(sizes) > 1 and node.value.numel():

@@ -31,7 +31,7 @@ class Witness:
 
     The numbers compared are its columns': elements of the leaf, then products with random directions.
     ``replay`` is None where the Jacobian is torch's own. Its targets are the outputs, or what stands before
-    the ``end`` of the program: see ``seed``. The outputs are the targets of ``whole``.
+    the ``end`` of the program: see ``seed``.
     """
 
     jacobian: Jacobian
@@ -39,7 +39,6 @@ class Witness:
     shape: tuple[int, ...]
     replay: Replay | None
     end: Ending | None = None
-    whole: Replay | None = None
 
     @property
     def directions(self) -> np.ndarray | None:
@@ -132,7 +131,7 @@ def witness(
         if layout.colours is not None:
             found = _within(inner, layout, method, limit, progress)
             if found is not None:
-                return dataclasses.replace(found, end=end, whole=replay)
+                return dataclasses.replace(found, end=end)
     return replayed(replay, method, limit, progress)
 
 
@@ -151,7 +150,7 @@ def replayed(
     directions = random_directions(x, PROBES).reshape(PROBES, -1).T
     none = np.zeros(0, np.intp)
     layout = Layout((m, x.size), np.ones(x.shape), elements=none, directions=directions)
-    return Witness(jacobian(replay, layout), "probe", x.shape, replay, whole=replay)
+    return Witness(jacobian(replay, layout), "probe", x.shape, replay)
 
 
 def _within(
@@ -164,14 +163,14 @@ def _within(
     """The explicit Jacobian if asked for or within the limit, else most of it; None if that is too much."""
     shape = replay.leaf.shape
     if method == "explicit" or explicit_cost(replay, layout) <= limit:
-        return Witness(jacobian(replay, layout, progress), "explicit", shape, replay, whole=replay)
+        return Witness(jacobian(replay, layout, progress), "explicit", shape, replay)
     if layout.colours is None:
         return None
     most = max(FEW, limit // evaluation_cost(replay)) - PROBES
     partial = _partly(layout, np.asarray(replay.leaf.value), most)
     if partial is None:
         return None
-    return Witness(jacobian(replay, partial, progress), "probe", shape, replay, whole=replay)
+    return Witness(jacobian(replay, partial, progress), "probe", shape, replay)
 
 
 def _partly(layout: Layout, x: np.ndarray, most: int) -> Layout | None:

@@ -16,12 +16,12 @@ import torch  # noqa: TID253
 from vjpcalc.check.compared import ONE_NODE, numbers_of
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, judge
-from vjpcalc.check.noise import half_range, smallest
+from vjpcalc.check.noise import in_doubt, smallest
 from vjpcalc.check.pattern import pattern
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.witness import replayed
 from vjpcalc.diagnostics import Diagnostic, element_name
-from vjpcalc.engines.noise import Noise, noises
+from vjpcalc.engines.noise import Noise
 from vjpcalc.explain.rules import has_rule, run_rule
 from vjpcalc.explain.simplify import simplified
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, Cause
@@ -90,17 +90,13 @@ def by_rule(
         reason = f": torch hands on the shape {handed.shape}, the rule says {expected.shape}"
         return Judgement(expected, FAILED, float("inf"), reason)
 
-    def noise(doubtful: np.ndarray, pairs: int) -> np.ndarray:
-        if not doubtful.any():
-            return np.zeros(doubtful.shape)
-        return half_range(noisy(noise).ravel() for noise in noises(pairs))
-
     info = torch.finfo(dtype)
     own, by_rule = handed.ravel(), expected.ravel()
     numbers = Numbers(
         gradient=own, expected=by_rule, size=np.fmax(np.abs(own), np.abs(by_rule)),
         doubt=np.zeros(own.shape), bent=np.zeros(own.shape, bool), eps=info.eps, depth=ONE_NODE,
-        accuracy=accuracy, smallest=smallest(dtype), largest=info.max, noise=noise,
+        accuracy=accuracy, smallest=smallest(dtype), largest=info.max,
+        noise=in_doubt(lambda noise: noisy(noise).ravel()),
     )  # fmt: skip
 
     def place(k: int) -> str:
