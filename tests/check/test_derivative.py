@@ -175,7 +175,7 @@ def test_the_claimed_error_bounds_the_real_one(what: str, x: float) -> None:
     found, _ = slope(function, x)
     assert not found.kink.any()
     assert abs(found.value[0] - expected) <= found.error[0] + 4e-16 * abs(expected)
-    assert digits(found.error[0], abs(expected)) >= least
+    assert digits(found.error[0], abs(expected) or 1.0) >= least
 
 
 @pytest.mark.parametrize("function", [torch.sin, torch.tanh, torch.exp, lambda x: x**3, lambda x: 3 * x + 1])
@@ -291,8 +291,9 @@ def test_a_step_function_is_flat_unless_it_may_be_rounding() -> None:
     """A quantiser's slope is 0: torch is seen to round. Of steps out of sight nobody knows what they are."""
     seen, _ = slope(lambda x: torch.round(x * 512) / 512, 0.3)
     assert (seen.value[0], seen.error[0] < 1e-6) == (0, True)
-    unseen, _ = slope(through_numpy(lambda x: np.round(x * 512) / 512), 0.3)
-    assert abs(unseen.value[0] - 1) <= unseen.error[0]
+    for function in (through_numpy(lambda x: np.round(x * 512) / 512), lambda x: (x + 1e12) - 1e12):
+        unseen, _ = slope(function, 0.3)
+        assert abs(unseen.value[0] - 1) <= unseen.error[0] < 3
 
 
 # ---- how precisely a function computes ---------------------------------------------------------------------

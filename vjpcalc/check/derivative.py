@@ -47,6 +47,7 @@ HIDDEN = 0.5  # of the error: where rounding is as much of it, smaller steps are
 CURVED = 1e-3  # of what curvature says of the second look: its own error
 KINK = 1e-5  # of the slope: how far the two sides must be apart
 GROWS = 0.75  # of the change before: a side's slope that changes by more has no limit (log: 1, x**1.5: 0.55)
+CANCELLED = 2.0**-24  # of |f|: the most that cancellation is taken to leave as rounding: (x + 1e8) - 1e8
 STAIRS = 0.25  # relative: how well large steps agree on a slope that the smallest know nothing of
 
 
@@ -284,12 +285,11 @@ class _Look:
         noise = NOISE * self.replay.rounding[where] if measured else np.zeros(where.shape)
         center = self.center[where]
         size = np.fmax(1.0, np.abs(center))
-        far, near = (
-            np.array([np.abs(side - center) for side in self.sides([level], where)])
-            for level in (USUAL[0], self.seconds[0])
-        )
-        one_sided = (far.min((0, 1)) == 0) & (far.max((0, 1)) > 16 * self.grain * size)
-        flat = (near == 0).all((0, 1)) & ~one_sided
+        above, below = (np.abs(side - center) for side in self.sides(self.levels, where))
+        near = self.levels.index(self.seconds[0])
+        up, down = np.fmax.reduce(above), np.fmax.reduce(below)
+        one_sided = (np.fmin(up, down) == 0) & (np.fmax(up, down) > 16 * self.grain * size)
+        flat = (above[near] == 0) & (below[near] == 0) & ~one_sided
         if not flat.any():
             return noise
         scatter = np.full(noise.shape, np.inf)
@@ -302,9 +302,10 @@ class _Look:
                 found = 2 * NOISE * np.fmax(np.abs(odd[1] - odd[0]), np.abs(even[1] - even[0]))
                 moved = ((above != center) | (below != center)).all(0) & np.isfinite(found)
                 scatter = np.where(moved, found, scatter)
-        most = np.inf if self.certain and not self.replay.stepped else self.grain * size
+        # a cancellation has treads like those of float32; they are no structure where nothing is seen to step
+        most = self.grain if self.replay.stepped else max(self.grain, CANCELLED)
         scatter = np.where(np.isfinite(scatter), scatter, self.grain * size)
-        return np.fmax(noise, np.where(flat, np.clip(scatter, ROUNDING * EPS * size, most), 0.0))
+        return np.fmax(noise, np.where(flat, np.clip(scatter, ROUNDING * EPS * size, most * size), 0.0))
 
 
 def _seconds(size: float) -> list[int]:
@@ -486,10 +487,11 @@ def _stairs(look: _Look, where: np.ndarray, slopes: _Slopes) -> np.ndarray:
     """How far off a slope may be that is 0 by the smallest steps alone, shape (outputs,); 0 elsewhere.
 
     Large steps that agree on a slope, up and down, make it the tread of a staircase: of a quantiser, whose
-    slope is 0, or of a result that was rounded to float16 on the way, whose slope is that of the stairs.
+    slope is 0, or of a result that was rounded on the way, to float16 or by a cancellation, whose slope is
+    that of the stairs.
     """
     none = np.zeros(where.shape)
-    if look.certain:
+    if look.certain and look.replay.stepped:
         return none
     center = look.center[where]
     above, below = look.sides((look.seconds[0], USUAL[0]), where)

@@ -197,8 +197,6 @@ class Replay:
         """
         x, size = np.abs(self.leaf.value), np.abs(self.primal)
         largest = float(np.max(x, initial=1.0))
-        # steps that no quantiser makes are made by rounding, if not that of float32 then of a cancellation
-        most = TOO_NOISY if self.eps <= EPS and not self.stepped else SINGLE
         found, shown, before = np.zeros(size.shape), np.zeros(size.shape, bool), None
         for spread in SPREADS:
             rest, slope, moved = self._scatter(spread)
@@ -207,8 +205,8 @@ class Replay:
             if before is None:
                 taken = scatter <= TOO_NOISY * size + CANCELLED * largest
             else:
-                again = _alike(rest, before) & (scatter <= SINGLE * (size + slope)) & (largest <= LARGE)
-                taken = (~shown & (scatter <= most * (size + slope))) | again
+                again = _alike(rest, before) & (largest <= LARGE)
+                taken = (scatter <= SINGLE * (size + slope)) & (~shown | again)
             found = np.where(moved & taken, np.fmax(found, scatter), found)
             shown, before = shown | moved, rest
         return np.fmax(found, size * (EPS if self.eps <= SINGLE else self.eps / 2))

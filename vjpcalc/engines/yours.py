@@ -160,7 +160,9 @@ class _Watch(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        inputs = {_address(tensor) for tensor in _tensors([args, kwargs])}
+        # torch.tensor(0.1) arrives as a number that is lifted
+        lifted = function.overloadpacket.__name__ == "lift_fresh"
+        inputs = set() if lifted else {_address(tensor) for tensor in _tensors([args, kwargs])}
         made = _tensors(result)
         followed = bool(inputs & self._followed)
         self._lost |= not inputs <= self._known or (followed and not made)
