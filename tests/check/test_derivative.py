@@ -73,7 +73,7 @@ SLOPES: dict[str, tuple[Function, Callable[[Any], Any], list[float], float]] = {
     "3x": (lambda x: 3 * x, lambda x: 3, [1e-310, 1e-30, 0.1, 1e30, 1e300], 8),
     # a scale that is not |x|: numbers that are large, tiny or 0
     "sin(x) far out": (torch.sin, mp.cos, [30.0, 100.0, 1e3, 12345.678, 1e6], 8),
-    "sin(x) as far as it goes": (torch.sin, mp.cos, [1e8], 5),
+    "sin(x) as far as it goes": (torch.sin, mp.cos, [1e8, 1e12], 5),
     "x + sin(x)": (lambda x: x + torch.sin(x), lambda x: 1 + mp.cos(x), [1e6, 1e8], 5),
     "exp(x)": (torch.exp, mp.exp, [0.0, 1e-3, -1e-5, 1e-10, 1e-17, 1e-100, 1e-300], 7),
     "1000 + x": (lambda x: 1000 + x, lambda x: 1, [0.3, 1e-10, 1e-30], 7),
@@ -141,7 +141,7 @@ SLOPES: dict[str, tuple[Function, Callable[[Any], Any], list[float], float]] = {
     "(x + 1e8) - 1e8": (lambda x: (x + 1e8) - 1e8, lambda x: 1, [0.3, 1.0, 30.0], 6),
     "(x² + 1e6) - 1e6": (lambda x: (x**2 + 1e6) - 1e6, lambda x: 2 * x, [0.3, 30.0], 7),
     # rounded to float32 on the way
-    "float32 exp": (single(torch.exp), mp.exp, [0.01, 0.3, 1.0, 5.3], 4),
+    "float32 exp": (single(torch.exp), mp.exp, [0.01, 0.3, 1.0, 5.3], 3),
     "float32 cos": (single(torch.cos), lambda x: -mp.sin(x), [0.3, 1.0, 5.3], 4),
     "float32 cos where it hardly moves": (single(torch.cos), lambda x: -mp.sin(x), [1e-3, 0.01, 0.05], 1),
     "x · float32 sin": (
@@ -258,6 +258,25 @@ def test_an_output_that_has_nothing_to_do_with_the_element_is_known_to_have_no_s
     found = differences(again, np.array([1.0, 0.0]))
     assert found.value == pytest.approx([1e-9, 0, 0], rel=1e-8)
     assert found.error[1:].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("function", [torch.linalg.inv, lambda x: torch.linalg.inv(x.clone()) * 1.0])
+def test_where_a_nan_spoils_everything_a_far_move_tells_what_depends_on_what(function: Function) -> None:
+    """An inverse of 1e8 must not stand beside the slope of the other, -1e-16."""
+    again = replay(function, np.diag([1e-8, 1e8]))
+    direction = np.array([[0.0, 0.0], [0.0, 2.0**26]])
+    found = differences(again, direction).scaled(1 / 2.0**26)
+    assert found.value == pytest.approx([0, 0, 0, -1e-16], rel=1e-8, abs=1e-30)
+    assert found.error[0] <= 1e-20
+
+
+def test_a_sum_of_numbers_of_all_sizes_moves_by_large_steps_where_small_ones_are_lost() -> None:
+    """1 beside 1e8: x² is known to 2 only."""
+    x = np.array([1e8, 1.0, -1e4])
+    again = replay(lambda x: (x**2).sum(), x)
+    for k, size in enumerate(relative_scale(x)):
+        found = differences(again, np.where(np.arange(3) == k, size, 0.0)).scaled(1 / size)
+        assert abs(found.value[0] - 2 * x[k]) <= found.error[0] <= 1e-4 * abs(2 * x[k])
 
 
 SATURATED = {

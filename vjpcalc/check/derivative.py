@@ -31,13 +31,17 @@ SECOND = 7  # 3e-6: finer than any structure of interest, coarser than float32's
 FINER = 5  # levels beyond the second look, to 7e-9: only where a kink is suspected
 GAP = 6  # levels at the most between two looks, where x is large: sin(x) at 1e6
 LARGE = (-3, -2, -1)  # larger ones, to 0.5, where rounding hides the slope: 1e12 + x; and in place of USUAL …
+LARGER = tuple((k - 2, k - 1, k) for k in range(-4, -16, -3))  # to 1e6: sum(x**2) with 1 beside 1e8
 COARSE = 2.0**-20  # … where numbers are rounded as much as this on the way: to float16 or bfloat16
 NEAREST = 1e-6  # of a second look in x itself, where x is large
-RESOLVED = 2.0**-42  # relative: x + h and x differ by a thousand units in the last place
+RESOLVED = 2.0**-47  # relative: x + h and x differ by some units in the last place (sin at 1e12)
+TINY = 2.0**-30  # a step that a direction of many digits makes inexact
 SMALL = 0.1  # |x| below which steps of the size of 1 are tried too: exp(x) at 1e-17
 
 ENOUGH = 1e-9  # relative error at which no more is asked for
+FAR = (1.0, 1e3, 1e6)  # times |x| and a bit: where an output that stands still is looked at as well
 NOTHING = 1e-11  # relative error that is not worth an evaluation
+HARDLY = 1e-6  # relative error beyond which the largest steps are taken
 TRUST = 1e-10  # the least relative error that differences are believed to have, whatever they show
 CONFIRMED = 0.1  # of what the largest step changed: the error of three steps that a second look confirms
 ROUNDING = 2.0  # units of EPS·|f| by which a value of f is taken to be off
@@ -105,7 +109,7 @@ def relative_scale(x: np.ndarray) -> np.ndarray:
     sized = np.isfinite(power) & (power > 0)
     small = np.minimum(power, FLOOR)
     power = np.where(sized & (power < FLOOR), np.clip(small * BESIDE, LOWEST, FLOOR), power)
-    return np.where(sized, power, np.median(power[sized]) if sized.any() else 1.0)
+    return np.where(sized, power, np.sort(power[sized])[(sized.sum() - 1) // 2] if sized.any() else 1.0)
 
 
 def random_directions(x: np.ndarray, number: int) -> np.ndarray:
@@ -169,7 +173,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Sided:
             right[hard] = np.where(slopes.kink, slopes.right, slopes.value)
             still &= look.still()
         value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
-        error[still] = look.unseen(tied & still & finite)[still]
+        error[still] = look.unseen(tied & still & finite, far=asked)[still]
         error = np.fmax(error, TRUST * np.abs(value))
     return Sided(value, error, DIFFERENCES, kink, left, right, reach, look.flipped())
 
@@ -183,6 +187,7 @@ class _Look:
         self.center = replay.primal
         self.above: dict[int, np.ndarray] = {}
         self.below: dict[int, np.ndarray] = {}
+        self.inexact: dict[int, float] = {}  # by how much of a step x + h is off
         self._flips: dict[int, Decision | None] = {}
         self.size = float(np.max(np.abs(direction), initial=0.0))  # how far the direction goes in x
         # what values are rounded to: certainly as float64 is, or like float32 for all that is known, or worse
@@ -205,12 +210,17 @@ class _Look:
         """Look at these levels as well."""
         for level in levels:
             if level not in self.above:
+                self.inexact[level] = EPS if step(level) > 1 else 0.0  # a large one takes digits of x away
                 self.above[level] = self._at(level, step(level))
                 self.below[level] = self._at(level, -step(level))
 
     def _at(self, level: int, t: float) -> np.ndarray:
+        moved, step = self.x + t * self.direction, t * self.direction
+        if abs(t) < TINY:
+            off = np.max(np.abs((moved - self.x - step) / step), where=step != 0, initial=0.0)
+            self.inexact[level] = max(self.inexact[level], float(off))
         try:
-            return self.replay(self.x + t * self.direction)
+            return self.replay(moved)
         except BranchFlip as flip:
             self._flips[level] = flip.decision
             return np.full_like(self.center, np.nan)
@@ -261,19 +271,23 @@ class _Look:
         """
         return still & ~(self._elsewhere(np.where(self.direction != 0, np.nan, self.x)) == self.center)
 
-    def unseen(self, tied: np.ndarray) -> np.ndarray:
+    def unseen(self, tied: np.ndarray, *, far: bool) -> np.ndarray:
         """The slope that outputs which stand still may have unseen, (m,): 0 where they are not ``tied``.
 
-        Where a value may be rounded coarsely, a move far away, either way, shows more than a small one.
+        They may stand still ``far`` away as well, to either side: the farther, the less they can have.
         """
         grain = self.grain * np.fmax(1.0, np.abs(self.center))
-        steps = np.full(tied.shape, step(self.levels[0]))
-        if tied.any() and not self.certain:
-            away = np.sign(self.direction) * (1.37 * np.abs(self.x) + 0.71)
-            same = [self._elsewhere(self.x + side * away) == self.center for side in (1, -1)]
-            moved = self.direction != 0
-            steps[same[0] & same[1]] = np.min(np.abs(away / self.direction), where=moved, initial=np.inf)
-        return np.where(tied, grain / steps, 0.0)
+        reached = np.full(tied.shape, step(self.levels[0]))
+        same = tied & far
+        for times in FAR:
+            if same.any():
+                away = np.sign(self.direction) * times * (1.37 * np.abs(self.x) + 0.71)
+                for side in (1, -1):
+                    same &= self._elsewhere(self.x + side * away) == self.center
+                moved = self.direction != 0
+                least = np.min(np.abs(away / self.direction), where=moved, initial=np.inf)
+                reached[same] = np.fmax(reached[same], least)
+        return np.where(tied, grain / reached, 0.0)
 
     def noise(self, where: np.ndarray, measured: bool) -> np.ndarray:
         """What the values of some outputs may be off by beyond the rounding of float64, (outputs,).
@@ -361,7 +375,8 @@ def _usual(look: _Look, levels: tuple[int, ...]) -> _Usual:
         if few and level == look.seconds[0]:
             error = apart + np.abs(outer - inner) * (t / h[0]) ** 2 + own / t
         curved = np.abs(up + down - 2 * center - bend * t**2)
-        surprised |= ~(apart <= error + hidden + SURPRISE * own / t + ENOUGH * slope)
+        off = look.inexact[level] * slope
+        surprised |= ~(apart <= error + hidden + SURPRISE * own / t + off + ENOUGH * slope)
         bent |= ~(curved <= SURPRISE * own + 0.1 * KINK * slope * t)
         noise = np.fmax(noise, 2 * np.fmax((apart - error) * t, (curved - CURVED * np.abs(bend) * t**2) / 2))
     noise = np.where(surprised | bent, 0.0, noise)
@@ -406,9 +421,9 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
     bend = np.abs(second[0] + second[1] - 2 * look.center[where])
     bent &= ~(bend <= 4 * look.noise(where, measured)).all(0)
 
-    def unsettled(*, hidden: bool) -> np.ndarray:
+    def unsettled(*, hidden: bool, enough: float = ENOUGH) -> np.ndarray:
         """Where the error is too large still, by rounding or by anything else."""
-        large = ~(slopes.error <= ENOUGH * np.fmax(np.abs(slopes.value), reach))
+        large = ~(slopes.error <= enough * np.fmax(np.abs(slopes.value), reach))
         by_rounding = slopes.rounding >= HIDDEN * slopes.error
         return large & by_rounding & ~slopes.blocked if hidden else large & ~by_rounding
 
@@ -417,8 +432,8 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
         look.take(below[:2])
         below = below[2:]
         slopes = judged()
-    for levels in (*_ones(look.size), LARGE):
-        if unsettled(hidden=True).any():
+    for levels, enough in _upward(look.size):
+        if unsettled(hidden=True, enough=enough).any():
             look.take(levels)
             slopes = judged()
     if (bent & slopes.kink).any() or unsettled(hidden=False).any():
@@ -429,12 +444,18 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
     return slopes._replace(error=error, kink=slopes.kink & (bent | endless))
 
 
-def _ones(size: float) -> list[tuple[int, ...]]:
-    """The levels at which a direction that goes as far as ``size`` takes steps of FIRST and more."""
+def _upward(size: float) -> list[tuple[tuple[int, ...], float]]:
+    """Levels of ever larger steps, with the error that asks for them; ``size`` is how far the direction goes.
+
+    Where x is small, steps of FIRST and more come first, of whatever x is.
+    """
     if not 0 < size < SMALL:
-        return []
+        return [(LARGE, ENOUGH), *((levels, HARDLY) for levels in LARGER)]
     top = level_of(1 / max(size, 1e-300))
-    return [(top, top + 1, top + 2), (top - 3, top - 2, top - 1)]
+    ones = [(top, top + 1, top + 2), (top - 3, top - 2, top - 1), LARGE]
+    return [(levels, ENOUGH) for levels in ones] + [
+        (tuple(top + level for level in levels), HARDLY) for levels in LARGER
+    ]
 
 
 def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray) -> _Slopes:
@@ -442,22 +463,26 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
     above, below = look.sides(levels, where)
     h = steps(levels)
     size = np.fmax(np.fmax(np.abs(above), np.abs(below)), np.abs(center))
+    quotients = (above - below) / (2 * h)
+    upper, lower = (above - center) / h, (center - below) / h
+    steepest = np.fmax.reduce(np.fmax(np.abs(upper), np.abs(lower)))
+    inexact = np.array([[look.inexact[level]] for level in levels])
+    # as the values are, so are the arguments rounded on the way
+    inexact = np.where((h > 1) & (size > 0), inexact + noise / size, inexact)
     rounding = np.maximum(ROUNDING * EPS * size, noise) / h
-    central = estimate(levels, 2, (above - below) / (2 * h), rounding)
-    right = estimate(levels, 1, (above - center) / h, 2 * rounding)
-    left = estimate(levels, 1, (center - below) / h, 2 * rounding)
+    rounding += np.where(inexact > 0, inexact * steepest, 0.0)
+    central = estimate(levels, 2, quotients, rounding)
+    right = estimate(levels, 1, upper, 2 * rounding)
+    left = estimate(levels, 1, lower, 2 * rounding)
     # where the sides have the same slope, but not the same curvature, their mean is the better estimate; a
     # change of curvature nearer than the smallest step remains unseen
     mean = (left.value + right.value) / 2
-    unseen = 2 * np.abs((above[-1] - below[-1]) / (2 * h[-1]) - mean)
+    unseen = 2 * np.abs(quotients[-1] - mean)
     error = (left.error + right.error) / 2 + unseen
     better = error < central.error
     sides = [left.value, right.value]
     if levels[-1] - levels[-3] == 2:
-        sides = [
-            _limit(side.value, quotients, 2 * rounding)
-            for side, quotients in ((left, (center - below) / h), (right, (above - center) / h))
-        ]
+        sides = [_limit(side.value, steep, 2 * rounding) for side, steep in ((left, lower), (right, upper))]
     slope = np.fmax(np.fmax(np.abs(left.value), np.abs(right.value)), reach)
     apart = np.abs(sides[1] - sides[0])
     return _Slopes(

@@ -33,7 +33,7 @@ SINGLE = 2.0**-20  # of |f| and of its slope: float32's rounding, a few times ov
 TOO_NOISY = 2.0**-7  # of |f|: what scatters more is no rounding of any dtype (sin at 1e12) …
 CANCELLED = 2.0**-44  # … unless it is as little of |x|: sin(x)**2 + cos(x)**2 - 1
 AGAIN = 8.0  # times as much scatter, for points 40 times as far apart, is still the same
-SAME = 0.95  # cosine: the same pattern again is no scatter
+SAME = 0.995  # cosine: the same pattern again is no scatter
 LARGE = 1e4  # numbers that may well have structure of width 1 that scatters like float32: x + sin(x) at 1e8
 
 
