@@ -28,6 +28,7 @@ from vjpcalc.stages import stage
 # Levels of the ladder. Steps are relative to the direction, that is to |x|.
 USUAL = (0, 1, 2)
 SECOND = 7  # 3e-6: finer than any structure of interest, coarser than float32's rounding
+AT_ONCE = 2  # levels that are taken before it is asked whether they are enough
 FINER = 5  # levels beyond the second look, to 7e-9: only where a kink is suspected
 GAP = 6  # levels at the most between two looks, where x is large: sin(x) at 1e6
 LARGE = (-3, -2, -1)  # larger ones, to 0.5, where rounding hides the slope: 1e12 + x; and in place of USUAL …
@@ -400,8 +401,8 @@ class _Slopes(NamedTuple):
 def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
     """The slopes of the outputs that three large steps and a second look do not settle.
 
-    First ever smaller steps, down to the second look, then larger ones where rounding hides the slope, then
-    the smallest for a kink.
+    First the smallest, for a kink; then ever smaller ones, down to the second look and beyond; then larger
+    ones, where rounding hides the slope.
     """
     reach, bent = usual.reach[where], usual.bent[where]
     measured = bool((usual.surprised | usual.bent)[where].any())
@@ -416,29 +417,35 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
         measured = True
         return judged()
 
-    slopes = judged()
+    def unsettled(enough: float = ENOUGH) -> np.ndarray:
+        """Where the error is too large still; a kink is what it is."""
+        large = ~(slopes.error <= enough * np.fmax(np.abs(slopes.value), reach))
+        return large & ~(slopes.kink & bent)
+
+    def hidden() -> np.ndarray:
+        """Where it is by rounding that the error is large: smaller steps are no better."""
+        return slopes.rounding >= HIDDEN * slopes.error
+
     second = look.sides(look.seconds, where)
     bend = np.abs(second[0] + second[1] - 2 * look.center[where])
     bent &= ~(bend <= 4 * look.noise(where, measured)).all(0)
-
-    def unsettled(*, hidden: bool, enough: float = ENOUGH) -> np.ndarray:
-        """Where the error is too large still, by rounding or by anything else."""
-        large = ~(slopes.error <= enough * np.fmax(np.abs(slopes.value), reach))
-        by_rounding = slopes.rounding >= HIDDEN * slopes.error
-        return large & by_rounding & ~slopes.blocked if hidden else large & ~by_rounding
-
-    below = [level for level in range(USUAL[-1] + 1, look.seconds[-1]) if level not in look.above]
-    while below and (bent.any() or unsettled(hidden=False).any()):
-        look.take(below[:2])
-        below = below[2:]
-        slopes = judged()
-    for levels, enough in _upward(look.size):
-        if unsettled(hidden=True, enough=enough).any():
+    finer = tuple(range(look.seconds[-1] + 1, look.seconds[-1] + 1 + FINER))
+    near = len(look.seconds) == 1
+    if near and bent.any():
+        look.take(finer)
+    slopes = judged()
+    between = tuple(range(USUAL[-1] + 1, look.seconds[-1]))
+    for levels in [between[k : k + AT_ONCE] for k in range(0, len(between), AT_ONCE)]:
+        if (unsettled() & (~hidden() | slopes.blocked)).any() or (bent.any() and not near):
             look.take(levels)
             slopes = judged()
-    if (bent & slopes.kink).any() or unsettled(hidden=False).any():
-        look.take(range(look.seconds[-1] + 1, look.seconds[-1] + 1 + FINER))
+    if (unsettled() & ~hidden()).any() or (bent & slopes.kink).any():
+        look.take(finer)
         slopes = judged()
+    for levels, enough in _upward(look.size):
+        if (unsettled(enough) & hidden() & ~slopes.blocked).any():
+            look.take(levels)
+            slopes = judged()
     error = np.fmax(slopes.error, _stairs(look, where, slopes))
     endless = np.isinf(slopes.left) | np.isinf(slopes.right)
     return slopes._replace(error=error, kink=slopes.kink & (bent | endless))
@@ -465,7 +472,7 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
     size = np.fmax(np.fmax(np.abs(above), np.abs(below)), np.abs(center))
     quotients = (above - below) / (2 * h)
     upper, lower = (above - center) / h, (center - below) / h
-    steepest = np.fmax.reduce(np.fmax(np.abs(upper), np.abs(lower)))
+    steepest = np.fmax.accumulate(np.fmax(np.abs(upper), np.abs(lower))[::-1])[::-1]
     inexact = np.array([[look.inexact[level]] for level in levels])
     # as the values are, so are the arguments rounded on the way
     inexact = np.where((h > 1) & (size > 0), inexact + noise / size, inexact)
@@ -485,6 +492,9 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
         sides = [_limit(side.value, steep, 2 * rounding) for side, steep in ((left, lower), (right, upper))]
     slope = np.fmax(np.fmax(np.abs(left.value), np.abs(right.value)), reach)
     apart = np.abs(sides[1] - sides[0])
+    kink = np.isinf(apart) | np.isnan(apart) | (apart > KINK * slope + 1.5 * (left.error + right.error))
+    # what the smallest step does not see is structure beside the point
+    gone = np.abs(upper[-1] - lower[-1]) + 2 * rounding[-1] < apart / 2
     return _Slopes(
         np.where(better, mean, central.value),
         np.where(better, error, central.error),
@@ -492,7 +502,7 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
         np.where(better, left.blocked | right.blocked, central.blocked),
         sides[0],
         sides[1],
-        np.isinf(apart) | np.isnan(apart) | (apart > KINK * slope + 1.5 * (left.error + right.error)),
+        kink & ~(gone & np.isfinite(apart)),
     )
 
 
