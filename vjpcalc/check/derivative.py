@@ -42,12 +42,14 @@ SMALL = 0.1  # |x| below which steps of the size of 1 are tried too: exp(x) at 1
 ENOUGH = 1e-9  # relative error at which no more is asked for
 FAR = (1.0, 1e3, 1e6)  # times |x| and a bit: where an output that stands still is looked at as well
 NOTHING = 1e-11  # relative error that is not worth an evaluation
-HARDLY = 1e-6  # relative error beyond which the largest steps are taken
-TRUST = 1e-10  # the least relative error that differences are believed to have, whatever they show
+HARDLY = 1e-6  # relative error beyond which the largest steps are taken …
+SEEN = 0.01  # … and that at which they have seen a slope
+TRUST = 3e-10  # the least relative error that differences are believed to have, whatever they show
 CONFIRMED = 0.1  # of what the largest step changed: the error of three steps that a second look confirms
 ROUNDING = 2.0  # units of EPS·|f| by which a value of f is taken to be off
 SURPRISE = 8.0  # times that: beyond, the second look disagrees
-NOISE = 5.0  # times the measured rounding of f, which is a standard deviation: its bound
+BLOCKED = 3.0  # times the error of a slope that smaller steps agree with as far as they can tell
+NOISE = 4.0  # times the measured rounding of f, which is a standard deviation: its bound
 HIDDEN = 0.5  # of the error: where rounding is as much of it, smaller steps are no better
 CURVED = 1e-3  # of what curvature says of the second look: its own error
 KINK = 1e-5  # of the slope: how far the two sides must be apart
@@ -164,7 +166,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Sided:
         value, error, reach = usual.value, usual.error, usual.reach
         asked = look.is_worth_asking(still, np.max(np.abs(value), initial=0.0))
         tied = look.tied(still) if asked else still
-        closer = tied & (asked and look.size < SMALL)
+        closer = tied & (look.treads() if asked and tied.any() else False)
         hard = np.flatnonzero(finite & ~usual.settled & (~still | closer))
         left, right, kink = value.copy(), value.copy(), np.zeros(value.shape, bool)
         if hard.size:
@@ -191,6 +193,7 @@ class _Look:
         self.inexact: dict[int, float] = {}  # by how much of a step x + h is off
         self._flips: dict[int, Decision | None] = {}
         self.size = float(np.max(np.abs(direction), initial=0.0))  # how far the direction goes in x
+        self.largest = float(np.max(np.abs(self.x), where=direction != 0, initial=0.0))
         # what values are rounded to: certainly as float64 is, or like float32 for all that is known, or worse
         self.certain, self.coarse = replay.eps <= EPS, replay.eps > COARSE
         self.grain = ROUNDING * EPS if self.certain else replay.eps / 2
@@ -272,12 +275,23 @@ class _Look:
         """
         return still & ~(self._elsewhere(np.where(self.direction != 0, np.nan, self.x)) == self.center)
 
+    def treads(self) -> np.ndarray:
+        """Which of the outputs that stand still may stand on the tread of a staircase, (m,).
+
+        All of them, where x is small and larger steps are to be had; else those that a large step moves, up
+        as well as down: beside a kink an output is constant on one side.
+        """
+        if self.size < SMALL:
+            return np.ones(self.center.shape, bool)
+        above, below = (self._at(LARGE[0], side * step(LARGE[0])) for side in (1, -1))
+        return (above != self.center) & (below != self.center) & np.isfinite(above) & np.isfinite(below)
+
     def unseen(self, tied: np.ndarray, *, far: bool) -> np.ndarray:
         """The slope that outputs which stand still may have unseen, (m,): 0 where they are not ``tied``.
 
         They may stand still ``far`` away as well, to either side: the farther, the less they can have.
         """
-        grain = self.grain * np.fmax(1.0, np.abs(self.center))
+        grain = self.grain * np.fmax(max(1.0, self.largest), np.abs(self.center))
         reached = np.full(tied.shape, step(self.levels[0]))
         same = tied & far
         for times in FAR:
@@ -299,7 +313,7 @@ class _Look:
         """
         noise = NOISE * self.replay.rounding[where] if measured else np.zeros(where.shape)
         center = self.center[where]
-        size = np.fmax(1.0, np.abs(center))
+        size = np.fmax(max(1.0, self.largest), np.abs(center))
         above, below = (np.abs(side - center) for side in self.sides(self.levels, where))
         near = self.levels.index(self.seconds[0])
         up, down = np.fmax.reduce(above), np.fmax.reduce(below)
@@ -314,7 +328,9 @@ class _Look:
                 h, parts = steps(levels), combinations(levels, 2).parts
                 odd = parts @ ((above - below) / (2 * h)) * h[2]
                 even = parts @ ((above + below - 2 * center) / (2 * h**2)) * h[2] ** 2
-                found = 2 * NOISE * np.fmax(np.abs(odd[1] - odd[0]), np.abs(even[1] - even[0]))
+                # a function that is even about x scatters in its even part alone
+                found = np.where((odd == 0).all(0), np.abs(even[1] - even[0]), np.abs(odd[1] - odd[0]))
+                found *= 2 * NOISE
                 moved = ((above != center) | (below != center)).all(0) & np.isfinite(found)
                 scatter = np.where(moved, found, scatter)
         # a cancellation has treads like those of float32; they are no structure where nothing is seen to step
@@ -369,25 +385,32 @@ def _usual(look: _Look, levels: tuple[int, ...]) -> _Usual:
     error = np.zeros(value.shape) if few else CONFIRMED * np.abs(outer - inner)
     hidden = np.abs(weights) @ (np.maximum(rounding, noise) / h)
     surprised, bent = np.zeros(value.shape, bool), np.zeros(value.shape, bool)
+    beyond = np.zeros(value.shape)
     for level in look.seconds if not look.coarse else ():
         up, down, t = look.above[level], look.below[level], step(level)
         own = ROUNDING * EPS * np.maximum(np.maximum(np.abs(up), np.abs(down)), size)
         apart = np.abs((up - down) / (2 * t) - value)
         if few and level == look.seconds[0]:
-            error = apart + np.abs(outer - inner) * (t / h[0]) ** 2 + own / t
+            # the numbers on the way to a small result are no smaller than what they change it by
+            most = np.maximum(own, ROUNDING * EPS * np.abs(value))
+            error = apart + np.abs(outer - inner) * (t / h[0]) ** 2 + most / t
         curved = np.abs(up + down - 2 * center - bend * t**2)
-        off = look.inexact[level] * slope
-        surprised |= ~(apart <= error + hidden + SURPRISE * own / t + off + ENOUGH * slope)
+        known = SURPRISE * own / t + look.inexact[level] * slope + hidden
+        surprised |= ~(apart <= error + known + ENOUGH * slope)
+        beyond = np.fmax(beyond, apart - known)
         bent |= ~(curved <= SURPRISE * own + 0.1 * KINK * slope * t)
         noise = np.fmax(noise, 2 * np.fmax((apart - error) * t, (curved - CURVED * np.abs(bend) * t**2) / 2))
     noise = np.where(surprised | bent, 0.0, noise)
-    error += np.abs(weights) @ (np.maximum(rounding, noise) / h)
+    error = np.maximum(error + np.abs(weights) @ (np.maximum(rounding, noise) / h), beyond)
     settled = (error <= ENOUGH * (np.abs(value) if few else slope)) & ~surprised & ~bent
     return _Usual(value, error, reach, settled | (look.coarse and not few), surprised, bent, noise)
 
 
 class _Slopes(NamedTuple):
-    """What all levels together say of some outputs; ``left`` and ``right`` are infinite without a limit."""
+    """What all levels together say of some outputs; ``left`` and ``right`` are infinite without a limit.
+
+    It is ``split`` where the sides have different slopes: a ``kink``, if the smallest step sees that too.
+    """
 
     value: np.ndarray
     error: np.ndarray
@@ -395,6 +418,7 @@ class _Slopes(NamedTuple):
     blocked: np.ndarray
     left: np.ndarray
     right: np.ndarray
+    split: np.ndarray
     kink: np.ndarray
 
 
@@ -445,8 +469,11 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
     for levels, enough in _upward(look.size):
         if (unsettled(enough) & hidden() & ~slopes.blocked).any():
             look.take(levels)
-            slopes = judged()
-    error = np.fmax(slopes.error, _stairs(look, where, slopes))
+            new = judged()
+            # far beyond x a slope must be seen: that none is says nothing of x, nor does one across a kink
+            seen = ((new.error <= SEEN * np.abs(new.value)) | (enough == ENOUGH)) & ~new.split
+            slopes = _Slopes(*(np.where(seen, one, other) for one, other in zip(new, slopes, strict=True)))
+    error = np.fmax(BLOCKED * slopes.error, _stairs(look, where, slopes))
     endless = np.isinf(slopes.left) | np.isinf(slopes.right)
     return slopes._replace(error=error, kink=slopes.kink & (bent | endless))
 
@@ -475,7 +502,8 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
     steepest = np.fmax.accumulate(np.fmax(np.abs(upper), np.abs(lower))[::-1])[::-1]
     inexact = np.array([[look.inexact[level]] for level in levels])
     # as the values are, so are the arguments rounded on the way
-    inexact = np.where((h > 1) & (size > 0), inexact + noise / size, inexact)
+    coarser = noise / size if look.certain or not look.replay.seen else look.grain
+    inexact = np.where((h > 1) & (size > 0), inexact + coarser, inexact)
     rounding = np.maximum(ROUNDING * EPS * size, noise) / h
     rounding += np.where(inexact > 0, inexact * steepest, 0.0)
     central = estimate(levels, 2, quotients, rounding)
@@ -492,7 +520,7 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
         sides = [_limit(side.value, steep, 2 * rounding) for side, steep in ((left, lower), (right, upper))]
     slope = np.fmax(np.fmax(np.abs(left.value), np.abs(right.value)), reach)
     apart = np.abs(sides[1] - sides[0])
-    kink = np.isinf(apart) | np.isnan(apart) | (apart > KINK * slope + 1.5 * (left.error + right.error))
+    split = np.isinf(apart) | np.isnan(apart) | (apart > KINK * slope + 1.5 * (left.error + right.error))
     # what the smallest step does not see is structure beside the point
     gone = np.abs(upper[-1] - lower[-1]) + 2 * rounding[-1] < apart / 2
     return _Slopes(
@@ -502,7 +530,8 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
         np.where(better, left.blocked | right.blocked, central.blocked),
         sides[0],
         sides[1],
-        kink & ~(gone & np.isfinite(apart)),
+        split,
+        split & ~(gone & np.isfinite(apart)),
     )
 
 

@@ -34,7 +34,11 @@ TOO_NOISY = 2.0**-7  # of |f|: what scatters more is no rounding of any dtype (s
 CANCELLED = 2.0**-44  # … unless it is as little of |x|: sin(x)**2 + cos(x)**2 - 1
 AGAIN = 8.0  # times as much scatter, for points 40 times as far apart, is still the same
 SAME = 0.995  # cosine: the same pattern again is no scatter
-LARGE = 1e4  # numbers that may well have structure of width 1 that scatters like float32: x + sin(x) at 1e8
+LEFT = 4 * EPS
+SMOOTH = 0.1  # of the range of the values: what scatters less is no more than noise on a slope
+NARROW = 1e-3  # as close together nothing but rounding scatters, unless it is hopeless
+TINY = 0.1  # numbers whose function has a scale of its own, of about 1
+LARGE = 1e4  # numbers that may well have structure of width 1, which scatters like float32
 
 
 class BranchFlip(Exception):  # noqa: N818 (an event, not an error)
@@ -169,6 +173,11 @@ class Replay:
         """The largest eps that numbers on the way have: float64's, but for functions of the user's own."""
         return max((precision.eps for precision in self._precisions), default=EPS)
 
+    @property
+    def seen(self) -> bool:
+        """False where a part of the way is out of sight, so that the eps is a guess."""
+        return all(precision.seen for precision in self._precisions)
+
     @functools.cached_property
     def stepped(self) -> bool:
         """Whether something on the way takes whole steps, a quantiser say."""
@@ -193,27 +202,36 @@ class Replay:
         so close together that only rounding tells them apart (the noise level of Moré and Wild, SIAM Journal
         on Scientific Computing 33, 2011). Rounding does not care how far apart the points are; structure
         does. So where an output stands still or is smooth among the closest points, what it shows elsewhere
-        is rounding only if that is no more than float32's, and the same for points farther apart.
+        is rounding only if that is no more than float32's, and the same for points farther apart. It is
+        infinite for an output that scatters wildly among the closest points: nothing can be said of it.
         """
         x, size = np.abs(self.leaf.value), np.abs(self.primal)
         largest = float(np.max(x, initial=1.0))
-        found, shown, before = np.zeros(size.shape), np.zeros(size.shape, bool), None
-        for spread in SPREADS:
-            rest, slope, moved = self._scatter(spread)
-            with np.errstate(all="ignore"):
-                scatter = np.sqrt(np.sum(rest**2, axis=0) / (len(PLACES) - 4))
-            if before is None:
-                taken = scatter <= TOO_NOISY * size + CANCELLED * largest
-            else:
-                again = _alike(rest, before) & (largest <= LARGE)
-                taken = (scatter <= SINGLE * (size + slope)) & (~shown | again)
-            found = np.where(moved & taken, np.fmax(found, scatter), found)
-            shown, before = shown | moved, rest
-        return np.fmax(found, size * (EPS if self.eps <= SINGLE else self.eps / 2))
+        far = [(spread, 1.0) for spread in SPREADS[2:]] if np.min(x, initial=1.0) < TINY else []
+        looks = [self._scatter(*look) for look in [*((spread, 0.0) for spread in SPREADS), *far]]
+        with np.errstate(all="ignore"):
+            scatters = [np.sqrt(np.sum(rest**2, axis=0) / (len(PLACES) - 4)) for rest, _, _ in looks]
+        # the slope, as it is from afar; and a result may be what is left of numbers of the size of 1
+        single = SINGLE * (size + looks[len(SPREADS) - 1][1]) + LEFT * largest
+        extent = looks[0][1] * SPREADS[0] * float(np.ptp(PLACES))
+        taken = (scatters[0] <= TOO_NOISY * size + CANCELLED * largest) | (scatters[0] <= SMOOTH * extent)
+        wild = looks[0][2] & ~taken & (largest * SPREADS[0] <= NARROW)
+        found, shown = np.where(looks[0][2] & taken, scatters[0], 0.0), looks[0][2]
+        float32 = self.eps > EPS
+        for before, look, scatter in zip(looks, looks[1:], scatters[1:], strict=False):
+            again = shown & _alike(look[0], before[0])
+            if largest > LARGE and not (float32 and self.seen):
+                # x + sin(x) at 1e8 scatters like that, too
+                wild |= again & look[2] & (scatter <= single) & float32
+                again &= False
+            taken = look[2] & (scatter <= single) & (~shown | again)
+            found = np.where(taken, np.fmax(found, scatter), found)
+            shown = shown | look[2]
+        return np.where(wild, np.inf, np.fmax(found, size * (EPS if self.eps <= SINGLE else self.eps / 2)))
 
-    def _scatter(self, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For points within a relative ``spread``: what a cubic through them leaves over, shape (points, m);
-        the slope, and which outputs moved.
+    def _scatter(self, spread: float, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For points within ``spread`` of |x|, or of ``least`` where that is more: what a cubic through them
+        leaves over, shape (points, m); the slope, and which outputs moved.
 
         The points lie on one side of x, a little away: a kink or a jump at x would look like noise. They are
         uneven, as the steps of a staircase are not; and each element moves by another share of itself, for a
@@ -221,9 +239,9 @@ class Replay:
         """
         x = np.asarray(self.leaf.value, dtype=np.float64)
         shares = (32 + np.arange(x.size).reshape(x.shape) * 13 % 31) / 64
-        step = spread * np.where(x == 0, 1.0, x) * shares
+        sizes = np.where(np.abs(x) < least, np.where(x < 0, -least, least), np.where(x == 0, 1.0, x))
         try:
-            values = np.stack([self(x + place * step) for place in PLACES])
+            values = np.stack([self(x + place * spread * sizes * shares) for place in PLACES])
         except BranchFlip:
             values = np.broadcast_to(self.primal, (len(PLACES), self.primal.size))
         with np.errstate(all="ignore"):
