@@ -48,7 +48,7 @@ TRUST = 3e-10  # the least relative error that differences are believed to have,
 CONFIRMED = 0.1  # of what the largest step changed: the error of three steps that a second look confirms
 ROUNDING = 2.0  # units of EPS·|f| by which a value of f is taken to be off
 SURPRISE = 8.0  # times that: beyond, the second look disagrees
-BLOCKED = 3.0  # times the error of a slope that smaller steps agree with as far as they can tell
+BLOCKED = 2.0  # times the error of a slope that smaller steps agree with as far as they can tell
 NOISE = 4.0  # times the measured rounding of f, which is a standard deviation: its bound
 HIDDEN = 0.5  # of the error: where rounding is as much of it, smaller steps are no better
 CURVED = 1e-3  # of what curvature says of the second look: its own error
@@ -313,7 +313,7 @@ class _Look:
         """
         noise = NOISE * self.replay.rounding[where] if measured else np.zeros(where.shape)
         center = self.center[where]
-        size = np.fmax(max(1.0, self.largest), np.abs(center))
+        size = np.fmax(1.0, np.abs(center))
         above, below = (np.abs(side - center) for side in self.sides(self.levels, where))
         near = self.levels.index(self.seconds[0])
         up, down = np.fmax.reduce(above), np.fmax.reduce(below)
