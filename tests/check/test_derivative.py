@@ -72,9 +72,9 @@ SLOPES: dict[str, tuple[Function, Callable[[Any], Any], list[float], float]] = {
     ),
     "3x": (lambda x: 3 * x, lambda x: 3, [1e-310, 1e-30, 0.1, 1e30, 1e300], 8),
     # a scale that is not |x|: numbers that are large, tiny or 0
-    "sin(x) far out": (torch.sin, mp.cos, [30.0, 100.0, 1e3, 12345.678, 1e6], 8),
-    "sin(x) as far as it goes": (torch.sin, mp.cos, [1e8], 5),
-    "x + sin(x)": (lambda x: x + torch.sin(x), lambda x: 1 + mp.cos(x), [1e6, 1e8], 5),
+    "sin(x) far out": (torch.sin, mp.cos, [30.0, 100.0, 1e3, 12345.678, 1e6], 7),
+    "sin(x) as far as it goes": (torch.sin, mp.cos, [1e8, 1e12], 5),
+    "x + sin(x)": (lambda x: x + torch.sin(x), lambda x: 1 + mp.cos(x), [1e6, 1e8], 4),
     "exp(x)": (torch.exp, mp.exp, [0.0, 1e-3, -1e-5, 1e-10, 1e-17, 1e-100, 1e-300], 7),
     "1000 + x": (lambda x: 1000 + x, lambda x: 1, [0.3, 1e-10, 1e-30], 7),
     "1e10 + x": (lambda x: 1e10 + x, lambda x: 1, [0.3, 42.0], 3),
@@ -108,7 +108,7 @@ SLOPES: dict[str, tuple[Function, Callable[[Any], Any], list[float], float]] = {
         lambda x: x + torch.exp(-(((x - 1000) / 1e-3) ** 2)),
         lambda x: 1 - 2e6 * (x - 1000) * mp.exp(-(((x - 1000) * 1000) ** 2)),
         [1000.0005, 1000.1],
-        7,
+        6,
     ),
     "a soft step of width 1e-4": (
         lambda x: torch.tanh((x - 1) / 1e-4),
@@ -138,17 +138,17 @@ SLOPES: dict[str, tuple[Function, Callable[[Any], Any], list[float], float]] = {
         7,
     ),
     # what cancels
-    "(x + 1e8) - 1e8": (lambda x: (x + 1e8) - 1e8, lambda x: 1, [0.3, 1.0, 30.0], 6),
+    "(x + 1e8) - 1e8": (lambda x: (x + 1e8) - 1e8, lambda x: 1, [0.3, 1.0, 30.0], 5),
     "(x² + 1e6) - 1e6": (lambda x: (x**2 + 1e6) - 1e6, lambda x: 2 * x, [0.3, 30.0], 7),
     # rounded to float32 on the way
-    "float32 exp": (single(torch.exp), mp.exp, [0.01, 0.3, 1.0, 5.3], 4),
+    "float32 exp": (single(torch.exp), mp.exp, [0.01, 0.3, 1.0, 5.3], 3),
     "float32 cos": (single(torch.cos), lambda x: -mp.sin(x), [0.3, 1.0, 5.3], 4),
     "float32 cos where it hardly moves": (single(torch.cos), lambda x: -mp.sin(x), [1e-3, 0.01, 0.05], 1),
     "x · float32 sin": (
         lambda x: x * single(torch.sin)(x),
         lambda x: mp.sin(x) + x * mp.cos(x),
         [0.3, 1.0, 100.0],
-        3,
+        2,
     ),
     "float32 tanh in NumPy": (
         through_numpy(lambda x: np.tanh(np.float32(x))),
@@ -175,7 +175,7 @@ def test_the_claimed_error_bounds_the_real_one(what: str, x: float) -> None:
     found, _ = slope(function, x)
     assert not found.kink.any()
     assert abs(found.value[0] - expected) <= found.error[0] + 4e-16 * abs(expected)
-    assert digits(found.error[0], abs(expected)) >= least
+    assert digits(found.error[0], abs(expected) or 1.0) >= least
 
 
 @pytest.mark.parametrize("function", [torch.sin, torch.tanh, torch.exp, lambda x: x**3, lambda x: 3 * x + 1])
@@ -260,14 +260,39 @@ def test_an_output_that_has_nothing_to_do_with_the_element_is_known_to_have_no_s
     assert found.error[1:].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("function", [torch.linalg.inv, lambda x: torch.linalg.inv(x.clone()) * 1.0])
+def test_where_a_nan_spoils_everything_a_far_move_tells_what_depends_on_what(function: Function) -> None:
+    """An inverse of 1e8 must not stand beside the slope of the other, -1e-16."""
+    again = replay(function, np.diag([1e-8, 1e8]))
+    direction = np.array([[0.0, 0.0], [0.0, 2.0**26]])
+    found = differences(again, direction).scaled(1 / 2.0**26)
+    assert found.value == pytest.approx([0, 0, 0, -1e-16], rel=1e-8, abs=1e-30)
+    assert found.error[0] <= 1e-20
+
+
+def test_a_sum_of_numbers_of_all_sizes_moves_by_large_steps_where_small_ones_are_lost() -> None:
+    """1 beside 1e8: x² is known to 2 only."""
+    x = np.array([1e8, 1.0, -1e4])
+    again = replay(lambda x: (x**2).sum(), x)
+    for k, size in enumerate(relative_scale(x)):
+        found = differences(again, np.where(np.arange(3) == k, size, 0.0)).scaled(1 / size)
+        assert abs(found.value[0] - 2 * x[k]) <= found.error[0] <= 1e-4 * abs(2 * x[k])
+
+
 SATURATED = {
+    "a relu whose dead side is nearer than rounding sees": (
+        lambda x: torch.relu(x) - torch.exp(-(x**2)), -2.7e-9, -5.4e-9,
+    ),
+    "log(1 + tanh²)": (lambda x: torch.log(1 + torch.tanh(2 * x) ** 2), -2.94e-6, -2.352e-5),
+    "sqrt(1 + x²)": (lambda x: torch.sqrt(1 + (10 * x) ** 2), -9.38e-11, -9.38e-9),
     "sigmoid": (torch.sigmoid, 40.0, 4.2e-18),
     "sigmoid in NumPy": (through_numpy(lambda x: 1 / (1 + np.exp(-x))), 40.0, 4.2e-18),
     "softplus": (lambda x: torch.log(1 + torch.exp(x)), -40.0, 4.2e-18),
     "float32 cosine": (single(torch.cos), 1e-9, -1e-9),
     "a term too small to see": (lambda x: 1 + 1e-18 * x, 3.0, 1e-18),
     "1 + x²": (lambda x: 1 + x**2, 1e-100, 2e-100),
-}
+    "tanh(|x|)": (lambda x: torch.tanh(torch.abs(x)), -18.19, -8.9e-16),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("what", SATURATED)
@@ -291,8 +316,9 @@ def test_a_step_function_is_flat_unless_it_may_be_rounding() -> None:
     """A quantiser's slope is 0: torch is seen to round. Of steps out of sight nobody knows what they are."""
     seen, _ = slope(lambda x: torch.round(x * 512) / 512, 0.3)
     assert (seen.value[0], seen.error[0] < 1e-6) == (0, True)
-    unseen, _ = slope(through_numpy(lambda x: np.round(x * 512) / 512), 0.3)
-    assert abs(unseen.value[0] - 1) <= unseen.error[0]
+    for function in (through_numpy(lambda x: np.round(x * 512) / 512), lambda x: (x + 1e12) - 1e12):
+        unseen, _ = slope(function, 0.3)
+        assert abs(unseen.value[0] - 1) <= unseen.error[0] < 3
 
 
 # ---- how precisely a function computes ---------------------------------------------------------------------

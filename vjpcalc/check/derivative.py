@@ -30,25 +30,33 @@ SAME = 1e-9  # relative: the slopes from both sides, each by a complex step
 # Levels of the ladder. Steps are relative to the direction, that is to |x|.
 USUAL = (0, 1, 2)
 SECOND = 7  # 3e-6: finer than any structure of interest, coarser than float32's rounding
+AT_ONCE = 2  # levels that are taken before it is asked whether they are enough
 FINER = 5  # levels beyond the second look, to 7e-9: only where a kink is suspected
 GAP = 6  # levels at the most between two looks, where x is large: sin(x) at 1e6
 LARGE = (-3, -2, -1)  # larger ones, to 0.5, where rounding hides the slope: 1e12 + x; and in place of USUAL …
+LARGER = tuple((k - 2, k - 1, k) for k in range(-4, -16, -3))  # to 1e6: sum(x**2) with 1 beside 1e8
 COARSE = 2.0**-20  # … where numbers are rounded as much as this on the way: to float16 or bfloat16
 NEAREST = 1e-6  # of a second look in x itself, where x is large
-RESOLVED = 2.0**-42  # relative: x + h and x differ by a thousand units in the last place
+RESOLVED = 2.0**-47  # relative: x + h and x differ by some units in the last place (sin at 1e12)
+TINY = 2.0**-30  # a step that a direction of many digits makes inexact
 SMALL = 0.1  # |x| below which steps of the size of 1 are tried too: exp(x) at 1e-17
 
 ENOUGH = 1e-9  # relative error at which no more is asked for
+FAR = (1.0, 1e3, 1e6)  # times |x| and a bit: where an output that stands still is looked at as well
 NOTHING = 1e-11  # relative error that is not worth an evaluation
-TRUST = 1e-10  # the least relative error that differences are believed to have, whatever they show
+HARDLY = 1e-6  # relative error beyond which the largest steps are taken …
+SEEN = 0.01  # … and that at which they have seen a slope
+TRUST = 3e-10  # the least relative error that differences are believed to have, whatever they show
 CONFIRMED = 0.1  # of what the largest step changed: the error of three steps that a second look confirms
 ROUNDING = 2.0  # units of EPS·|f| by which a value of f is taken to be off
 SURPRISE = 8.0  # times that: beyond, the second look disagrees
-NOISE = 5.0  # times the measured rounding of f, which is a standard deviation: its bound
+BLOCKED = 2.0  # times the error of a slope that smaller steps agree with as far as they can tell
+NOISE = 4.0  # times the measured rounding of f, which is a standard deviation: its bound
 HIDDEN = 0.5  # of the error: where rounding is as much of it, smaller steps are no better
 CURVED = 1e-3  # of what curvature says of the second look: its own error
 KINK = 1e-5  # of the slope: how far the two sides must be apart
 GROWS = 0.75  # of the change before: a side's slope that changes by more has no limit (log: 1, x**1.5: 0.55)
+CANCELLED = 2.0**-24  # of |f|: the most that cancellation is taken to leave as rounding: (x + 1e8) - 1e8
 STAIRS = 0.25  # relative: how well large steps agree on a slope that the smallest know nothing of
 
 
@@ -106,7 +114,7 @@ def relative_scale(x: np.ndarray) -> np.ndarray:
     sized = np.isfinite(power) & (power > 0)
     small = np.minimum(power, FLOOR)
     power = np.where(sized & (power < FLOOR), np.clip(small * BESIDE, LOWEST, FLOOR), power)
-    return np.where(sized, power, np.median(power[sized]) if sized.any() else 1.0)
+    return np.where(sized, power, np.sort(power[sized])[(sized.sum() - 1) // 2] if sized.any() else 1.0)
 
 
 def random_directions(x: np.ndarray, number: int) -> np.ndarray:
@@ -178,7 +186,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Sided:
         value, error, reach = usual.value, usual.error, usual.reach
         asked = look.is_worth_asking(still, np.max(np.abs(value), initial=0.0))
         tied = look.tied(still) if asked else still
-        closer = tied & (asked and look.size < SMALL)
+        closer = tied & (look.treads() if asked and tied.any() else False)
         hard = np.flatnonzero(finite & ~usual.settled & (~still | closer))
         left, right, kink = value.copy(), value.copy(), np.zeros(value.shape, bool)
         if hard.size:
@@ -188,7 +196,7 @@ def differences(replay: Replay, direction: np.ndarray) -> Sided:
             right[hard] = np.where(slopes.kink, slopes.right, slopes.value)
             still &= look.still()
         value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
-        error[still] = look.unseen(tied & still & finite)[still]
+        error[still] = look.unseen(tied & still & finite, far=asked)[still]
         error = np.fmax(error, TRUST * np.abs(value))
     return Sided(value, error, DIFFERENCES, kink, left, right, reach, look.flipped())
 
@@ -202,8 +210,10 @@ class _Look:
         self.center = replay.primal
         self.above: dict[int, np.ndarray] = {}
         self.below: dict[int, np.ndarray] = {}
+        self.inexact: dict[int, float] = {}  # by how much of a step x + h is off
         self._flips: dict[int, Decision | None] = {}
         self.size = float(np.max(np.abs(direction), initial=0.0))  # how far the direction goes in x
+        self.largest = float(np.max(np.abs(self.x), where=direction != 0, initial=0.0))
         # what values are rounded to: certainly as float64 is, or like float32 for all that is known, or worse
         self.certain, self.coarse = replay.eps <= EPS, replay.eps > COARSE
         self.grain = ROUNDING * EPS if self.certain else replay.eps / 2
@@ -224,12 +234,17 @@ class _Look:
         """Look at these levels as well."""
         for level in levels:
             if level not in self.above:
+                self.inexact[level] = EPS if step(level) > 1 else 0.0  # a large one takes digits of x away
                 self.above[level] = self._at(level, step(level))
                 self.below[level] = self._at(level, -step(level))
 
     def _at(self, level: int, t: float) -> np.ndarray:
+        moved, step = self.x + t * self.direction, t * self.direction
+        if abs(t) < TINY:
+            off = np.max(np.abs((moved - self.x - step) / step), where=step != 0, initial=0.0)
+            self.inexact[level] = max(self.inexact[level], float(off))
         try:
-            return self.replay(self.x + t * self.direction)
+            return self.replay(moved)
         except BranchFlip as flip:
             self._flips[level] = flip.decision
             return np.full_like(self.center, np.nan)
@@ -280,19 +295,34 @@ class _Look:
         """
         return still & ~(self._elsewhere(np.where(self.direction != 0, np.nan, self.x)) == self.center)
 
-    def unseen(self, tied: np.ndarray) -> np.ndarray:
+    def treads(self) -> np.ndarray:
+        """Which of the outputs that stand still may stand on the tread of a staircase, (m,).
+
+        All of them, where x is small and larger steps are to be had; else those that a large step moves, up
+        as well as down: beside a kink an output is constant on one side.
+        """
+        if self.size < SMALL:
+            return np.ones(self.center.shape, bool)
+        above, below = (self._at(LARGE[0], side * step(LARGE[0])) for side in (1, -1))
+        return (above != self.center) & (below != self.center) & np.isfinite(above) & np.isfinite(below)
+
+    def unseen(self, tied: np.ndarray, *, far: bool) -> np.ndarray:
         """The slope that outputs which stand still may have unseen, (m,): 0 where they are not ``tied``.
 
-        Where a value may be rounded coarsely, a move far away, either way, shows more than a small one.
+        They may stand still ``far`` away as well, to either side: the farther, the less they can have.
         """
-        grain = self.grain * np.fmax(1.0, np.abs(self.center))
-        steps = np.full(tied.shape, step(self.levels[0]))
-        if tied.any() and not self.certain:
-            away = np.sign(self.direction) * (1.37 * np.abs(self.x) + 0.71)
-            same = [self._elsewhere(self.x + side * away) == self.center for side in (1, -1)]
-            moved = self.direction != 0
-            steps[same[0] & same[1]] = np.min(np.abs(away / self.direction), where=moved, initial=np.inf)
-        return np.where(tied, grain / steps, 0.0)
+        grain = self.grain * np.fmax(max(1.0, self.largest), np.abs(self.center))
+        reached = np.full(tied.shape, step(self.levels[0]))
+        same = tied & far
+        for times in FAR:
+            if same.any():
+                away = np.sign(self.direction) * times * (1.37 * np.abs(self.x) + 0.71)
+                for side in (1, -1):
+                    same &= self._elsewhere(self.x + side * away) == self.center
+                moved = self.direction != 0
+                least = np.min(np.abs(away / self.direction), where=moved, initial=np.inf)
+                reached[same] = np.fmax(reached[same], least)
+        return np.where(tied, grain / reached, 0.0)
 
     def noise(self, where: np.ndarray, measured: bool) -> np.ndarray:
         """What the values of some outputs may be off by beyond the rounding of float64, (outputs,).
@@ -304,12 +334,11 @@ class _Look:
         noise = NOISE * self.replay.rounding[where] if measured else np.zeros(where.shape)
         center = self.center[where]
         size = np.fmax(1.0, np.abs(center))
-        far, near = (
-            np.array([np.abs(side - center) for side in self.sides([level], where)])
-            for level in (USUAL[0], self.seconds[0])
-        )
-        one_sided = (far.min((0, 1)) == 0) & (far.max((0, 1)) > 16 * self.grain * size)
-        flat = (near == 0).all((0, 1)) & ~one_sided
+        above, below = (np.abs(side - center) for side in self.sides(self.levels, where))
+        near = self.levels.index(self.seconds[0])
+        up, down = np.fmax.reduce(above), np.fmax.reduce(below)
+        one_sided = (np.fmin(up, down) == 0) & (np.fmax(up, down) > 16 * self.grain * size)
+        flat = (above[near] == 0) & (below[near] == 0) & ~one_sided
         if not flat.any():
             return noise
         scatter = np.full(noise.shape, np.inf)
@@ -319,12 +348,15 @@ class _Look:
                 h, parts = steps(levels), combinations(levels, 2).parts
                 odd = parts @ ((above - below) / (2 * h)) * h[2]
                 even = parts @ ((above + below - 2 * center) / (2 * h**2)) * h[2] ** 2
-                found = 2 * NOISE * np.fmax(np.abs(odd[1] - odd[0]), np.abs(even[1] - even[0]))
+                # a function that is even about x scatters in its even part alone
+                found = np.where((odd == 0).all(0), np.abs(even[1] - even[0]), np.abs(odd[1] - odd[0]))
+                found *= 2 * NOISE
                 moved = ((above != center) | (below != center)).all(0) & np.isfinite(found)
                 scatter = np.where(moved, found, scatter)
-        most = np.inf if self.certain and not self.replay.stepped else self.grain * size
+        # a cancellation has treads like those of float32; they are no structure where nothing is seen to step
+        most = self.grain if self.replay.stepped else max(self.grain, CANCELLED)
         scatter = np.where(np.isfinite(scatter), scatter, self.grain * size)
-        return np.fmax(noise, np.where(flat, np.clip(scatter, ROUNDING * EPS * size, most), 0.0))
+        return np.fmax(noise, np.where(flat, np.clip(scatter, ROUNDING * EPS * size, most * size), 0.0))
 
 
 def _seconds(size: float) -> list[int]:
@@ -373,24 +405,32 @@ def _usual(look: _Look, levels: tuple[int, ...]) -> _Usual:
     error = np.zeros(value.shape) if few else CONFIRMED * np.abs(outer - inner)
     hidden = np.abs(weights) @ (np.maximum(rounding, noise) / h)
     surprised, bent = np.zeros(value.shape, bool), np.zeros(value.shape, bool)
+    beyond = np.zeros(value.shape)
     for level in look.seconds if not look.coarse else ():
         up, down, t = look.above[level], look.below[level], step(level)
         own = ROUNDING * EPS * np.maximum(np.maximum(np.abs(up), np.abs(down)), size)
         apart = np.abs((up - down) / (2 * t) - value)
         if few and level == look.seconds[0]:
-            error = apart + np.abs(outer - inner) * (t / h[0]) ** 2 + own / t
+            # the numbers on the way to a small result are no smaller than what they change it by
+            most = np.maximum(own, ROUNDING * EPS * np.abs(value))
+            error = apart + np.abs(outer - inner) * (t / h[0]) ** 2 + most / t
         curved = np.abs(up + down - 2 * center - bend * t**2)
-        surprised |= ~(apart <= error + hidden + SURPRISE * own / t + ENOUGH * slope)
+        known = SURPRISE * own / t + look.inexact[level] * slope + hidden
+        surprised |= ~(apart <= error + known + ENOUGH * slope)
+        beyond = np.fmax(beyond, apart - known)
         bent |= ~(curved <= SURPRISE * own + 0.1 * KINK * slope * t)
         noise = np.fmax(noise, 2 * np.fmax((apart - error) * t, (curved - CURVED * np.abs(bend) * t**2) / 2))
     noise = np.where(surprised | bent, 0.0, noise)
-    error += np.abs(weights) @ (np.maximum(rounding, noise) / h)
+    error = np.maximum(error + np.abs(weights) @ (np.maximum(rounding, noise) / h), beyond)
     settled = (error <= ENOUGH * (np.abs(value) if few else slope)) & ~surprised & ~bent
     return _Usual(value, error, reach, settled | (look.coarse and not few), surprised, bent, noise)
 
 
 class _Slopes(NamedTuple):
-    """What all levels together say of some outputs; ``left`` and ``right`` are infinite without a limit."""
+    """What all levels together say of some outputs; ``left`` and ``right`` are infinite without a limit.
+
+    It is ``split`` where the sides have different slopes: a ``kink``, if the smallest step sees that too.
+    """
 
     value: np.ndarray
     error: np.ndarray
@@ -398,14 +438,15 @@ class _Slopes(NamedTuple):
     blocked: np.ndarray
     left: np.ndarray
     right: np.ndarray
+    split: np.ndarray
     kink: np.ndarray
 
 
 def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
     """The slopes of the outputs that three large steps and a second look do not settle.
 
-    First ever smaller steps, down to the second look, then larger ones where rounding hides the slope, then
-    the smallest for a kink.
+    First the smallest, for a kink; then ever smaller ones, down to the second look and beyond; then larger
+    ones, where rounding hides the slope.
     """
     reach, bent = usual.reach[where], usual.bent[where]
     measured = bool((usual.surprised | usual.bent)[where].any())
@@ -420,40 +461,55 @@ def _search(look: _Look, where: np.ndarray, usual: _Usual) -> _Slopes:
         measured = True
         return judged()
 
-    slopes = judged()
+    def unsettled(enough: float = ENOUGH) -> np.ndarray:
+        """Where the error is too large still; a kink is what it is."""
+        large = ~(slopes.error <= enough * np.fmax(np.abs(slopes.value), reach))
+        return large & ~(slopes.kink & bent)
+
+    def hidden() -> np.ndarray:
+        """Where it is by rounding that the error is large: smaller steps are no better."""
+        return slopes.rounding >= HIDDEN * slopes.error
+
     second = look.sides(look.seconds, where)
     bend = np.abs(second[0] + second[1] - 2 * look.center[where])
     bent &= ~(bend <= 4 * look.noise(where, measured)).all(0)
-
-    def unsettled(*, hidden: bool) -> np.ndarray:
-        """Where the error is too large still, by rounding or by anything else."""
-        large = ~(slopes.error <= ENOUGH * np.fmax(np.abs(slopes.value), reach))
-        by_rounding = slopes.rounding >= HIDDEN * slopes.error
-        return large & by_rounding & ~slopes.blocked if hidden else large & ~by_rounding
-
-    below = [level for level in range(USUAL[-1] + 1, look.seconds[-1]) if level not in look.above]
-    while below and (bent.any() or unsettled(hidden=False).any()):
-        look.take(below[:2])
-        below = below[2:]
-        slopes = judged()
-    for levels in (*_ones(look.size), LARGE):
-        if unsettled(hidden=True).any():
+    finer = tuple(range(look.seconds[-1] + 1, look.seconds[-1] + 1 + FINER))
+    near = len(look.seconds) == 1
+    if near and bent.any():
+        look.take(finer)
+    slopes = judged()
+    between = tuple(range(USUAL[-1] + 1, look.seconds[-1]))
+    for levels in [between[k : k + AT_ONCE] for k in range(0, len(between), AT_ONCE)]:
+        if (unsettled() & (~hidden() | slopes.blocked)).any() or (bent.any() and not near):
             look.take(levels)
             slopes = judged()
-    if (bent & slopes.kink).any() or unsettled(hidden=False).any():
-        look.take(range(look.seconds[-1] + 1, look.seconds[-1] + 1 + FINER))
+    if (unsettled() & ~hidden()).any() or (bent & slopes.kink).any():
+        look.take(finer)
         slopes = judged()
-    error = np.fmax(slopes.error, _stairs(look, where, slopes))
+    for levels, enough in _upward(look.size):
+        if (unsettled(enough) & hidden() & ~slopes.blocked).any():
+            look.take(levels)
+            new = judged()
+            # far beyond x a slope must be seen: that none is says nothing of x, nor does one across a kink
+            seen = ((new.error <= SEEN * np.abs(new.value)) | (enough == ENOUGH)) & ~new.split
+            slopes = _Slopes(*(np.where(seen, one, other) for one, other in zip(new, slopes, strict=True)))
+    error = np.fmax(BLOCKED * slopes.error, _stairs(look, where, slopes))
     endless = np.isinf(slopes.left) | np.isinf(slopes.right)
     return slopes._replace(error=error, kink=slopes.kink & (bent | endless))
 
 
-def _ones(size: float) -> list[tuple[int, ...]]:
-    """The levels at which a direction that goes as far as ``size`` takes steps of FIRST and more."""
+def _upward(size: float) -> list[tuple[tuple[int, ...], float]]:
+    """Levels of ever larger steps, with the error that asks for them; ``size`` is how far the direction goes.
+
+    Where x is small, steps of FIRST and more come first, of whatever x is.
+    """
     if not 0 < size < SMALL:
-        return []
+        return [(LARGE, ENOUGH), *((levels, HARDLY) for levels in LARGER)]
     top = level_of(1 / max(size, 1e-300))
-    return [(top, top + 1, top + 2), (top - 3, top - 2, top - 1)]
+    ones = [(top, top + 1, top + 2), (top - 3, top - 2, top - 1), LARGE]
+    return [(levels, ENOUGH) for levels in ones] + [
+        (tuple(top + level for level in levels), HARDLY) for levels in LARGER
+    ]
 
 
 def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray) -> _Slopes:
@@ -461,24 +517,32 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
     above, below = look.sides(levels, where)
     h = steps(levels)
     size = np.fmax(np.fmax(np.abs(above), np.abs(below)), np.abs(center))
+    quotients = (above - below) / (2 * h)
+    upper, lower = (above - center) / h, (center - below) / h
+    steepest = np.fmax.accumulate(np.fmax(np.abs(upper), np.abs(lower))[::-1])[::-1]
+    inexact = np.array([[look.inexact[level]] for level in levels])
+    # as the values are, so are the arguments rounded on the way
+    coarser = noise / size if look.certain or not look.replay.seen else look.grain
+    inexact = np.where((h > 1) & (size > 0), inexact + coarser, inexact)
     rounding = np.maximum(ROUNDING * EPS * size, noise) / h
-    central = estimate(levels, 2, (above - below) / (2 * h), rounding)
-    right = estimate(levels, 1, (above - center) / h, 2 * rounding)
-    left = estimate(levels, 1, (center - below) / h, 2 * rounding)
+    rounding += np.where(inexact > 0, inexact * steepest, 0.0)
+    central = estimate(levels, 2, quotients, rounding)
+    right = estimate(levels, 1, upper, 2 * rounding)
+    left = estimate(levels, 1, lower, 2 * rounding)
     # where the sides have the same slope, but not the same curvature, their mean is the better estimate; a
     # change of curvature nearer than the smallest step remains unseen
     mean = (left.value + right.value) / 2
-    unseen = 2 * np.abs((above[-1] - below[-1]) / (2 * h[-1]) - mean)
+    unseen = 2 * np.abs(quotients[-1] - mean)
     error = (left.error + right.error) / 2 + unseen
     better = error < central.error
     sides = [left.value, right.value]
     if levels[-1] - levels[-3] == 2:
-        sides = [
-            _limit(side.value, quotients, 2 * rounding)
-            for side, quotients in ((left, (center - below) / h), (right, (above - center) / h))
-        ]
+        sides = [_limit(side.value, steep, 2 * rounding) for side, steep in ((left, lower), (right, upper))]
     slope = np.fmax(np.fmax(np.abs(left.value), np.abs(right.value)), reach)
     apart = np.abs(sides[1] - sides[0])
+    split = np.isinf(apart) | np.isnan(apart) | (apart > KINK * slope + 1.5 * (left.error + right.error))
+    # what the smallest step does not see is structure beside the point
+    gone = np.abs(upper[-1] - lower[-1]) + 2 * rounding[-1] < apart / 2
     return _Slopes(
         np.where(better, mean, central.value),
         np.where(better, error, central.error),
@@ -486,7 +550,8 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
         np.where(better, left.blocked | right.blocked, central.blocked),
         sides[0],
         sides[1],
-        np.isinf(apart) | np.isnan(apart) | (apart > KINK * slope + 1.5 * (left.error + right.error)),
+        split,
+        split & ~(gone & np.isfinite(apart)),
     )
 
 
@@ -506,10 +571,11 @@ def _stairs(look: _Look, where: np.ndarray, slopes: _Slopes) -> np.ndarray:
     """How far off a slope may be that is 0 by the smallest steps alone, shape (outputs,); 0 elsewhere.
 
     Large steps that agree on a slope, up and down, make it the tread of a staircase: of a quantiser, whose
-    slope is 0, or of a result that was rounded to float16 on the way, whose slope is that of the stairs.
+    slope is 0, or of a result that was rounded on the way, to float16 or by a cancellation, whose slope is
+    that of the stairs.
     """
     none = np.zeros(where.shape)
-    if look.certain:
+    if look.certain and look.replay.stepped:
         return none
     center = look.center[where]
     above, below = look.sides((look.seconds[0], USUAL[0]), where)

@@ -48,8 +48,9 @@ class Combinations(NamedTuple):
 
     ``weights`` (k, levels) are what the quotients enter with. A run's error is ``share`` of the difference
     between the two runs that it was made of, ``inner`` without its largest step and ``outer`` without its
-    smallest. ``tops`` holds for each level the runs that have it as their largest step. A ``sound`` run
-    leaves no level out: only such a one is ever taken. The last run is that of all levels, if there are few.
+    smallest. ``layout`` (levels, DEPTH) holds the runs by their largest steps, the smallest of these first;
+    one may stand there twice. A ``sound`` run leaves no level out: only such a one is ever taken. The last
+    run is that of all levels, if there are few.
     """
 
     weights: np.ndarray
@@ -58,7 +59,7 @@ class Combinations(NamedTuple):
     outer: np.ndarray
     share: np.ndarray
     sound: np.ndarray
-    tops: list[np.ndarray]
+    layout: np.ndarray
 
     @property
     def parts(self) -> np.ndarray:
@@ -87,8 +88,8 @@ def combinations(levels: tuple[int, ...], power: int) -> Combinations:
         if top == n - 1 and top > 0:
             outer[k], share[k] = k - 1, 2 / ((h[top - 1] / h[top]) ** power - 1)
     sound = np.array([top < end and levels[end] - levels[top] == end - top for top, end in runs])
-    tops = [np.array([index[run] for run in runs if run[0] == top]) for top in range(n)]
-    return Combinations(weights, used, inner, outer, share, sound, tops)
+    layout = [[index[top, min(top + depth, n - 1)] for depth in range(min(DEPTH, n))] for top in range(n)]
+    return Combinations(weights, used, inner, outer, share, sound, np.array(layout[::-1]))
 
 
 class Estimate(NamedTuple):
@@ -121,24 +122,30 @@ def estimate(levels: tuple[int, ...], power: int, quotients: np.ndarray, roundin
     noise = np.abs(runs.weights) @ np.where(missing, 0.0, rounding)
     errors = runs.share[:, None] * np.abs(values[runs.outer] - values[runs.inner]) + noise
     errors[np.isnan(errors)] = np.inf
-    columns = np.arange(width)
+    # for each largest step, from the smallest on, the run with the smallest error: (levels, m)
+    value, doubt, _ = _least(runs.layout, values, errors, noise)
+    given = np.isfinite(doubt)
+    low = np.where(given, value - doubt, -np.inf)
+    high = np.where(given, value + doubt, np.inf)
+    blocked = np.zeros(low.shape, bool)
+    blocked[1:] = (low[1:] > np.minimum.accumulate(high)[:-1]) | (high[1:] < np.maximum.accumulate(low)[:-1])
+    blocked = np.logical_or.accumulate(blocked)
+    errors[~runs.sound] = np.inf
+    value, doubt, hidden = _least(runs.layout, values, errors, noise)
+    doubt[blocked] = np.inf
+    best, columns = np.argmin(doubt, axis=0), np.arange(width)
+    error = doubt[best, columns]
+    known = np.isfinite(error)
+    return Estimate(
+        np.where(known, value[best, columns], np.nan),
+        error,
+        np.where(known, hidden[best, columns], 0.0),
+        blocked[-1],
+    )
 
-    def least(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        k = rows[np.argmin(errors[rows], axis=0)]
-        return values[k, columns], errors[k, columns], noise[k, columns]
 
-    low, high = np.full(width, -np.inf), np.full(width, np.inf)
-    best, error, known = np.full(width, np.nan), np.full(width, np.inf), np.zeros(width)
-    blocked = np.zeros(width, bool)
-    for rows in reversed(runs.tops):
-        value, doubt, _ = least(rows)
-        blocked |= np.isfinite(doubt) & ~((value - doubt <= high) & (value + doubt >= low))
-        counts = np.isfinite(doubt) & ~blocked
-        low = np.where(counts, np.fmax(low, value - doubt), low)
-        high = np.where(counts, np.fmin(high, value + doubt), high)
-        if (rows := rows[runs.sound[rows]]).size:
-            value, doubt, hidden = least(rows)
-            better = ~blocked & (doubt < error)
-            best, error = np.where(better, value, best), np.where(better, doubt, error)
-            known = np.where(better, hidden, known)
-    return Estimate(best, error, known, blocked)
+def _least(layout: np.ndarray, *tables: np.ndarray) -> list[np.ndarray]:
+    """Of each row of runs that with the least error, the second of ``tables``: its entries in all of them."""
+    least = np.argmin(tables[1][layout], axis=1)
+    runs = np.take_along_axis(layout, least, axis=1)
+    return [np.take_along_axis(table, runs, axis=0) for table in tables]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
 
 from vjpcalc.check.fuse import Step, as_numexpr, compiled, steps
+from vjpcalc.check.rounding import EPS as EPS
+from vjpcalc.check.rounding import rounding
 from vjpcalc.check.sparsity import Pattern, pattern
 from vjpcalc.engines.noise import Noise, accumulates, slope_is_exact, value_is_exact
 from vjpcalc.engines.reference import ReferenceEngine
@@ -21,20 +23,8 @@ from vjpcalc.language.trace import Applied, Decision, Kink, Node, Trace, with_va
 if TYPE_CHECKING:
     from vjpcalc.engines.yours import Precision
 
-EPS = float(np.finfo(np.float64).eps)
 # The complex step, relative to |x|. A power of 2 is exact, and even this one's square root vanishes beside 1.
 STEP = 2.0**-300
-# Rounding is measured at these places within spreads relative to |x|: the first far below any structure and
-# below float32's rounding, the last as far apart as most functions still are a cubic.
-SPREADS = (3e-11, 7e-8, 1e-5, 4e-4)
-PLACES = np.array([0.31, 0.403, 0.47, 0.587, 0.693, 0.741, 0.879, 1.0])
-CUBIC = np.linalg.qr(np.vander(PLACES, 4))[0]
-SINGLE = 2.0**-20  # of |f| and of its slope: float32's rounding, a few times over
-TOO_NOISY = 2.0**-7  # of |f|: what scatters more is no rounding of any dtype (sin at 1e12) …
-CANCELLED = 2.0**-44  # … unless it is as little of |x|: sin(x)**2 + cos(x)**2 - 1
-AGAIN = 8.0  # times as much scatter, for points 40 times as far apart, is still the same
-SAME = 0.95  # cosine: the same pattern again is no scatter
-LARGE = 1e4  # numbers that may well have structure of width 1 that scatters like float32: x + sin(x) at 1e8
 
 
 class BranchFlip(Exception):  # noqa: N818 (an event, not an error)
@@ -171,6 +161,11 @@ class Replay:
         """The largest eps that numbers on the way have: float64's, but for functions of the user's own."""
         return max((precision.eps for precision in self._precisions), default=EPS)
 
+    @property
+    def seen(self) -> bool:
+        """False where a part of the way is out of sight, so that the eps is a guess."""
+        return all(precision.seen for precision in self._precisions)
+
     @functools.cached_property
     def stepped(self) -> bool:
         """Whether something on the way takes whole steps, a quantiser say."""
@@ -189,54 +184,16 @@ class Replay:
 
     @functools.cached_property
     def rounding(self) -> np.ndarray:
-        """The rounding error of the outputs, shape (m,): eps·|f|, or what is measured where that is more.
+        """The rounding of the outputs, shape (m,), as it is measured: see rounding.py."""
 
-        A program may cancel, and a user's own function may round to float32. It is measured where points are
-        so close together that only rounding tells them apart (the noise level of Moré and Wild, SIAM Journal
-        on Scientific Computing 33, 2011). Rounding does not care how far apart the points are; structure
-        does. So where an output stands still or is smooth among the closest points, what it shows elsewhere
-        is rounding only if that is no more than float32's, and the same for points farther apart.
-        """
-        x, size = np.abs(self.leaf.value), np.abs(self.primal)
-        largest = float(np.max(x, initial=1.0))
-        # steps that no quantiser makes are made by rounding, if not that of float32 then of a cancellation
-        most = TOO_NOISY if self.eps <= EPS and not self.stepped else SINGLE
-        found, shown, before = np.zeros(size.shape), np.zeros(size.shape, bool), None
-        for spread in SPREADS:
-            rest, slope, moved = self._scatter(spread)
-            with np.errstate(all="ignore"):
-                scatter = np.sqrt(np.sum(rest**2, axis=0) / (len(PLACES) - 4))
-            if before is None:
-                taken = scatter <= TOO_NOISY * size + CANCELLED * largest
-            else:
-                again = _alike(rest, before) & (scatter <= SINGLE * (size + slope)) & (largest <= LARGE)
-                taken = (~shown & (scatter <= most * (size + slope))) | again
-            found = np.where(moved & taken, np.fmax(found, scatter), found)
-            shown, before = shown | moved, rest
-        return np.fmax(found, size * (EPS if self.eps <= SINGLE else self.eps / 2))
+        def at(x: np.ndarray) -> np.ndarray:
+            try:
+                return self(x)
+            except BranchFlip:
+                return self.primal
 
-    def _scatter(self, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For points within a relative ``spread``: what a cubic through them leaves over, shape (points, m);
-        the slope, and which outputs moved.
-
-        The points lie on one side of x, a little away: a kink or a jump at x would look like noise. They are
-        uneven, as the steps of a staircase are not; and each element moves by another share of itself, for a
-        function may not see that all do by the same.
-        """
         x = np.asarray(self.leaf.value, dtype=np.float64)
-        shares = (32 + np.arange(x.size).reshape(x.shape) * 13 % 31) / 64
-        step = spread * np.where(x == 0, 1.0, x) * shares
-        try:
-            values = np.stack([self(x + place * step) for place in PLACES])
-        except BranchFlip:
-            values = np.broadcast_to(self.primal, (len(PLACES), self.primal.size))
-        with np.errstate(all="ignore"):
-            slope = np.ptp(values, axis=0) / (spread * float(np.ptp(PLACES)))
-            rest = values - values[0]
-            rest = rest - CUBIC @ (CUBIC.T @ rest)
-            changes = np.count_nonzero(np.diff(values, axis=0), axis=0)
-        moved = (2 * changes >= len(PLACES) - 1) & np.isfinite(rest).all(0)
-        return np.where(moved, rest, 0.0), slope, moved
+        return rounding(at, x, self.primal, self.eps, seen=self.seen)
 
     @functools.cached_property
     def _single_steps(self) -> list[Step]:
@@ -270,17 +227,6 @@ class Replay:
                 raise
             is_complex = any(np.iscomplexobj(get(source)) for source in node.inputs)
             return np.full(node.shape, complex(np.nan, np.nan) if is_complex else np.nan)
-
-
-def _alike(rest: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Whether what is left over of values far apart scatters like that of values close together, (m,).
-
-    It is as much, and not the same: a cube root's looks the same everywhere.
-    """
-    with np.errstate(all="ignore"):
-        large, small = np.linalg.norm(rest, axis=0), np.linalg.norm(before, axis=0)
-        same = np.abs(np.sum(rest * before, axis=0)) > SAME * large * small
-    return (small > 0) & (large <= AGAIN * small) & ~same
 
 
 def varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, Node]:

@@ -42,10 +42,14 @@ class default_dtype:  # noqa: N801 (used like a function)
 
 
 class Precision(NamedTuple):
-    """How precisely something is computed: the largest eps on the way, and whether it takes whole steps."""
+    """How precisely something is computed: the largest eps on the way, and whether it takes whole steps.
 
-    eps: float = EPS
-    stepped: bool = False
+    ``seen`` is false where a part of the way was out of sight.
+    """
+
+    eps: float
+    stepped: bool
+    seen: bool
 
 
 class Yours:
@@ -124,8 +128,9 @@ class Yours:
             with watch:
                 result = way(positional, keywords)
         except Exception:  # there are functions that do not bear being watched
-            return Precision(UNSEEN, True)
-        return Precision(max(watch.eps, EPS if watch.whole(result) else UNSEEN), watch.stepped)
+            return Precision(UNSEEN, stepped=True, seen=False)
+        seen = watch.whole(result)
+        return Precision(max(watch.eps, EPS if seen else UNSEEN), watch.stepped, seen)
 
 
 class _Widen(TorchDispatchMode):
@@ -160,7 +165,9 @@ class _Watch(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        inputs = {_address(tensor) for tensor in _tensors([args, kwargs])}
+        # torch.tensor(0.1) arrives as a number that is lifted
+        lifted = function.overloadpacket.__name__ == "lift_fresh"
+        inputs = set() if lifted else {_address(tensor) for tensor in _tensors([args, kwargs])}
         made = _tensors(result)
         followed = bool(inputs & self._followed)
         self._lost |= not inputs <= self._known or (followed and not made)
