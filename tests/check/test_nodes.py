@@ -7,8 +7,12 @@ import pytest
 import torch
 
 import vjpcalc
-from vjpcalc.check.nodes import NodeFault, alone, node_faults, with_faults
+from vjpcalc.check.alone import alone
+from vjpcalc.check.functions import Functions
+from vjpcalc.check.nodes import NodeFault, node_faults, with_faults
+from vjpcalc.check.reference import required_reference
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, LeafCheck
+from vjpcalc.limits import DEFAULT_LIMIT
 
 
 class Square(torch.autograd.Function):
@@ -193,15 +197,24 @@ FAULTS = {
         }),
         "sum(f(x))", {"x": [0.0, 1.0, -2.0]}, ("ignored", "x", ("x",), 1),
     ),
-    "too large for its Jacobian": (
+    "large, and every element by itself": (
         square("Forgets", lambda x, g: 2 * x), "sum(f(x))", {"x": np.linspace(1, 2, 20_000)},
+        ("ignored", "x", ("x",), 20_000),
+    ),
+    "too large for its Jacobian": (
+        type("TimesItsMean", (Square,), {
+            "forward": staticmethod(lambda ctx, x: (ctx.save_for_backward(x), x * x.mean())[1]),
+            "handed": staticmethod(lambda x, g: (2 * x.mean()).expand(x.shape)),
+        }),
+        "sum(f(x))", {"x": np.linspace(1, 2, 20_000)},
         ("ignored", "x", ("x",), 8),  # directions
     ),
 }  # fmt: skip
 
 
 def faults(function, expression: str, inputs: dict, **options) -> list[NodeFault]:
-    return node_faults(vjpcalc.vjp(expression, inputs, check="off", use={"f": function}, **options))
+    vjp = vjpcalc.vjp(expression, inputs, check="off", use={"f": function}, **options)
+    return node_faults(vjp, Functions(required_reference(vjp.forward), vjp.job.use, DEFAULT_LIMIT))
 
 
 @pytest.mark.parametrize("what", FAULTS)

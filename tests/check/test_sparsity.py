@@ -72,7 +72,7 @@ def test_no_entry_is_outside_of_the_pattern(sample: Sample) -> None:
         for k in range(x.size):
             direction = np.zeros(x.size)
             direction[k] = 1
-            column = directional(program, direction.reshape(x.shape)).value
+            (column,) = (one.value for one in directional(program, direction.reshape(x.shape)))
             beside = ~found[:, k] & np.isfinite(column)
             assert (np.abs(column[beside]) < TINY).all()
 
@@ -163,10 +163,30 @@ def test_the_pattern_is_the_one_made_by_hand(what: str) -> None:
     np.testing.assert_array_equal(found, np.asarray(expected, bool))
 
 
+# Functions of the user's own of a 2×2 matrix, which is a part of a 2×3 one.
+A, B, C, D = [1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 0]
+ROW, OTHER, ALL = [1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0], [1, 1, 0, 1, 1, 0]
+USERS = {
+    "element by element": (lambda x: 2 * x, [A, B, C, D]),
+    "transposed": (lambda x: x.T * 2, [A, C, B, D]),
+    "some elements": (lambda x: x[0].clone(), [A, B]),
+    "along the rows": (lambda x: x.softmax(1), [ROW, ROW, OTHER, OTHER]),
+    "the sum of each": (lambda x: x.sum(1), [ROW, OTHER]),
+    "everything": (lambda x: x @ x, [ALL, ALL, ALL, ALL]),
+    "a branch, which a NaN takes the other way": (
+        lambda x: x * 2 if x.abs().sum() < 1e9 else -x, [ALL, ALL, ALL, ALL],
+    ),
+    "one that does not bear NaN": (
+        lambda x: torch.linalg.inv(x.detach().numpy()) if x.isnan().any() else x * 2, [ALL] * 4,
+    ),
+}  # fmt: skip
+
+
 @pytest.mark.usefixtures("_at_any_size")
-def test_a_function_of_the_users_mixes_everything() -> None:
-    program = replay("f(x[:2])", RNG.normal(size=3), use={"f": lambda x: 2 * x})
-    np.testing.assert_array_equal(mask(program), [[1, 1, 0], [1, 1, 0]])
+@pytest.mark.parametrize(("function", "expected"), USERS.values(), ids=USERS)
+def test_a_function_of_the_users_shows_what_it_depends_on(function, expected: list[list[int]]) -> None:
+    program = replay("f(x[:, :2])", RNG.normal(size=(2, 3)), use={"f": function})
+    np.testing.assert_array_equal(mask(program), expected)
 
 
 KINKED = {

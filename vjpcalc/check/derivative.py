@@ -14,15 +14,16 @@ so instead of judging.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
 from vjpcalc.check.germ import NoGerm, germ
-from vjpcalc.check.ladder import combinations, estimate, level_of, step, steps
+from vjpcalc.check.ladder import BLOCK, combinations, estimate, level_of, step, steps
 from vjpcalc.check.replay import EPS, STEP, BranchFlip, Replay
+from vjpcalc.engines.noise import noises
 from vjpcalc.language.trace import Decision
 from vjpcalc.stages import stage
 
@@ -57,6 +58,7 @@ CURVED = 1e-3  # of what curvature says of the second look: its own error
 KINK = 1e-5  # of the slope: how far the two sides must be apart
 GROWS = 0.75  # of the change before: a side's slope that changes by more has no limit (log: 1, x**1.5: 0.55)
 CANCELLED = 2.0**-24  # of |f|: the most that cancellation is taken to leave as rounding: (x + 1e8) - 1e8
+CHAINED = 4.0  # times how far errors of a user's functions, of random signs, move what is computed of them
 STAIRS = 0.25  # relative: how well large steps agree on a slope that the smallest know nothing of
 
 
@@ -67,7 +69,8 @@ FLOOR = NORMAL / STEP  # 4.5e-218
 BESIDE = 2.0**-26 / STEP
 LOWEST = 2.0**4 * SUBNORMAL / STEP
 
-COMPLEX_STEP, DIFFERENCES = "complex step", "central differences"  # the methods of a Derivative
+# The methods of a Derivative: the second, too, where a complex step goes through a function of the user's.
+COMPLEX_STEP, DIFFERENCES = "complex step", "central differences"
 
 
 @dataclass(frozen=True)
@@ -128,18 +131,26 @@ def random_directions(x: np.ndarray, number: int) -> np.ndarray:
     return relative_scale(x) * signs * sizes
 
 
-def directional(replay: Replay, direction: np.ndarray, kinked: bool = False) -> Derivative:
-    """J·direction with its error. ``kinked`` asks for the derivative from each side as well."""
+def directional(replay: Replay, *directions: np.ndarray, kinked: bool = False) -> Sequence[Derivative]:
+    """J·direction for each direction, with its error; with ``kinked``, the derivative from each side, too."""
     if not replay.analytic:
-        return differences(replay, direction)
+        return differences(replay, *directions)
+    return [_by_complex_step(replay, direction, kinked) for direction in directions]
+
+
+def _by_complex_step(replay: Replay, direction: np.ndarray, kinked: bool) -> Derivative:
     value = replay.complex_step(direction)
-    exact = Derivative(value, EPS * np.abs(value) + 4 * SUBNORMAL / STEP, COMPLEX_STEP)
+    error, method = EPS * np.abs(value) + 4 * SUBNORMAL / STEP, COMPLEX_STEP
+    if replay.linear:
+        moved = np.abs(replay.complex_step(direction, doubt=noises(1)[0]) - value)
+        error, method = error + CHAINED * moved + TRUST * np.abs(value), DIFFERENCES
+    exact = Derivative(value, error, method)
     if not kinked:
         return exact
     try:
         return _beside(exact, *germ(replay, direction))
     except NoGerm:
-        return _combine(exact, differences(replay, direction))
+        return _combine(exact, differences(replay, direction)[0])
 
 
 def _beside(exact: Derivative, left: np.ndarray, right: np.ndarray, flipped: Decision | None) -> Sided:
@@ -168,45 +179,84 @@ def _combine(exact: Derivative, sided: Sided) -> Sided:
 
 
 @stage("differences")
-def differences(replay: Replay, direction: np.ndarray) -> Sided:
-    """J·direction by differences: its error bounds what it is off by. With the slopes of both sides.
+def differences(replay: Replay, *directions: np.ndarray) -> list[Sided]:
+    """J·direction for each direction, by differences, with its error; and the slopes of both sides.
 
     Each output is judged by itself: it may have its own scale, its own rounding, its own kink. One that never
     moves has the slope 0; the error says how small a slope would not have been seen.
     """
-    look = _Look(replay, direction)
-    if look.beside < 1:
-        return differences(replay, direction * look.beside).scaled(1 / look.beside)
+    at_once = max(1, BLOCK // max(1, replay.primal.size))
+    slopes: list[Sided] = []
     with np.errstate(all="ignore"):
+        for start in range(0, len(directions), at_once):
+            looks = [_Look(replay, direction) for direction in directions[start : start + at_once]]
+            for look, usual in zip(looks, _usual_of(looks), strict=True):
+                slope = _slope_of(look, usual)
+                slopes.append(slope if look.shortened == 1 else slope.scaled(1 / look.shortened))
+    return slopes
+
+
+def _usual_of(looks: Sequence[_Look]) -> list[_Usual]:
+    """What a second look and two large steps show of each; three, where these leave something open."""
+    for look in looks:
         look.take((look.usual[0], look.usual[-1], *look.seconds))
-        usual, still, finite = _usual(look, look.levels[:2]), look.still(), np.isfinite(look.center)
-        if not (usual.settled | still).all():
-            look.take(look.usual)
-            usual, still = _usual(look, look.usual), look.still()
-        value, error, reach = usual.value, usual.error, usual.reach
-        asked = look.is_worth_asking(still, np.max(np.abs(value), initial=0.0))
-        tied = look.tied(still) if asked else still
-        closer = tied & (look.treads() if asked and tied.any() else False)
-        hard = np.flatnonzero(finite & ~usual.settled & (~still | closer))
-        left, right, kink = value.copy(), value.copy(), np.zeros(value.shape, bool)
-        if hard.size:
-            slopes = _search(look, hard, usual)
-            value[hard], error[hard], kink[hard] = slopes.value, slopes.error, slopes.kink
-            left[hard] = np.where(slopes.kink, slopes.left, slopes.value)
-            right[hard] = np.where(slopes.kink, slopes.right, slopes.value)
-            still &= look.still()
-        value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
-        error[still] = look.unseen(tied & still & finite, far=asked)[still]
-        error = np.fmax(error, TRUST * np.abs(value))
-    return Sided(value, error, DIFFERENCES, kink, left, right, reach, look.flipped())
+    found = _side_by_side(looks, lambda look: (look.usual[0], look.usual[-1]))
+    open_ = [k for k, look in enumerate(looks) if not (found[k].settled | look.still()).all()]
+    for k in open_:
+        looks[k].take(looks[k].usual)
+    for k, usual in zip(
+        open_, _side_by_side([looks[k] for k in open_], lambda look: look.usual), strict=True
+    ):
+        found[k] = usual
+    return found
+
+
+def _side_by_side(looks: Sequence[_Look], levels: Callable[[_Look], tuple[int, ...]]) -> list[_Usual]:
+    """What these levels show of each look, worked out for all that have the same second looks at once."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for k, look in enumerate(looks):
+        groups.setdefault(tuple(look.seconds), []).append(k)
+    found: dict[int, _Usual] = {}
+    for members in groups.values():
+        own = [looks[k] for k in members]
+        joined = _usual(_Values.joined(own), levels(own[0]))
+        parts = zip(*(part.reshape(len(own), -1) for part in joined), strict=True)
+        found |= {k: _Usual(*part) for k, part in zip(members, parts, strict=True)}
+    return [found[k] for k in range(len(looks))]
+
+
+def _slope_of(look: _Look, usual: _Usual) -> Sided:
+    """The slopes of all outputs, with more steps for those that the usual ones do not settle."""
+    still, finite = look.still(), np.isfinite(look.center)
+    value, error = usual.value, usual.error
+    asked = look.is_worth_asking(still, np.max(np.abs(value), initial=0.0))
+    tied = look.tied(still) if asked else still
+    closer = tied & (look.treads() if asked and tied.any() else False)
+    hard = np.flatnonzero(finite & ~usual.settled & (~still | closer))
+    left, right, kink = value.copy(), value.copy(), np.zeros(value.shape, bool)
+    if hard.size:
+        slopes = _search(look, hard, usual)
+        value[hard], error[hard], kink[hard] = slopes.value, slopes.error, slopes.kink
+        left[hard] = np.where(slopes.kink, slopes.left, slopes.value)
+        right[hard] = np.where(slopes.kink, slopes.right, slopes.value)
+        still &= look.still()
+    value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
+    error[still] = look.unseen(tied & still & finite, far=asked)[still]
+    error = np.fmax(error, TRUST * np.abs(value))
+    return Sided(value, error, DIFFERENCES, kink, left, right, usual.reach, look.flipped())
 
 
 class _Look:
-    """The values of a replay at x ± h·direction, for each level that was looked at."""
+    """The values of a replay at x ± h·direction, for each level that was looked at.
+
+    The direction is ``shortened`` so that it goes no farther than x is from 0, by a power of two.
+    """
 
     def __init__(self, replay: Replay, direction: np.ndarray) -> None:
-        self.replay, self.direction = replay, direction
+        self.replay = replay
         self.x = np.asarray(replay.leaf.value, dtype=np.float64)
+        self.shortened = _shortened(self.x, direction)
+        self.direction = direction = direction * self.shortened
         self.center = replay.primal
         self.above: dict[int, np.ndarray] = {}
         self.below: dict[int, np.ndarray] = {}
@@ -219,16 +269,6 @@ class _Look:
         self.grain = ROUNDING * EPS if self.certain else replay.eps / 2
         self.usual = LARGE if self.coarse else USUAL
         self.seconds = LARGE[-1:] if self.coarse else _seconds(self.size)
-
-    @property
-    def beside(self) -> float:
-        """By how much the direction must be shortened to go no farther than x is from 0; a power of two."""
-        if self.size >= 4 * FLOOR:
-            return 1.0
-        with np.errstate(all="ignore"):
-            ratios = np.where(self.direction != 0, np.abs(self.x / self.direction), 0.0)
-        ratio = float(np.max(ratios, initial=0.0))
-        return 2.0 ** min(0, math.floor(math.log2(ratio))) if 0 < ratio < math.inf else 1.0
 
     def take(self, levels: Iterable[int]) -> None:
         """Look at these levels as well."""
@@ -261,9 +301,7 @@ class _Look:
         """From the largest step to the smallest."""
         return tuple(sorted(self.above))
 
-    def sides(
-        self, levels: Iterable[int], where: np.ndarray | slice = slice(None)
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def sides(self, levels: Iterable[int], where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The values above and below of some outputs, shape (levels, outputs) each."""
         kept = list(levels)
         above, below = (np.array([side[level][where] for level in kept]) for side in (self.above, self.below))
@@ -359,6 +397,43 @@ class _Look:
         return np.fmax(noise, np.where(flat, np.clip(scatter, ROUNDING * EPS * size, most * size), 0.0))
 
 
+def _shortened(x: np.ndarray, direction: np.ndarray) -> float:
+    """By how much a direction is shortened; of one that is long enough to see anything at all, nothing."""
+    if np.max(np.abs(direction), initial=0.0) >= 4 * FLOOR:
+        return 1.0
+    ratio = float(np.max(np.where(direction != 0, np.abs(x / direction), 0.0), initial=0.0))
+    return 2.0 ** min(0, math.floor(math.log2(ratio))) if 0 < ratio < math.inf else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """The values of some looks side by side, (looks · m,), by level; and how inexact its steps are."""
+
+    center: np.ndarray
+    above: dict[int, np.ndarray]
+    below: dict[int, np.ndarray]
+    inexact: dict[int, np.ndarray]
+    seconds: tuple[int, ...]
+    coarse: bool
+    eps: float
+
+    @classmethod
+    def joined(cls, looks: Sequence[_Look]) -> Self:
+        first = looks[0]
+        return cls(
+            np.concatenate([look.center for look in looks]),
+            {level: np.concatenate([look.above[level] for look in looks]) for level in first.above},
+            {level: np.concatenate([look.below[level] for look in looks]) for level in first.below},
+            {
+                level: np.repeat([look.inexact[level] for look in looks], first.center.size)
+                for level in first.above
+            },
+            tuple(first.seconds),
+            first.coarse,
+            first.replay.eps,
+        )
+
+
 def _seconds(size: float) -> list[int]:
     """The levels of the second look: one relative to x, and where x is large others, down to NEAREST."""
     if size * step(SECOND) <= 25 * NEAREST:
@@ -384,13 +459,13 @@ class _Usual(NamedTuple):
     noise: np.ndarray
 
 
-def _usual(look: _Look, levels: tuple[int, ...]) -> _Usual:
+def _usual(look: _Values, levels: tuple[int, ...]) -> _Usual:
     """The slope by a few large steps.
 
     Two are enough where a second look agrees, which then bounds the error; three know their own, smaller one.
     """
     center = look.center
-    above, below = look.sides(levels)
+    above, below = (np.array([side[level] for level in levels]) for side in (look.above, look.below))
     h, runs, size = steps(levels), combinations(levels, 2), np.abs(center)
     quotients = (above - below) / (2 * h)
     weights = runs.weights[-1]
@@ -400,7 +475,7 @@ def _usual(look: _Look, levels: tuple[int, ...]) -> _Usual:
     slope = np.fmax(np.abs(value), reach)
     bend = (above[-1] + below[-1] - 2 * center) / h[-1] ** 2
     rounding = ROUNDING * EPS * np.maximum(np.maximum(np.abs(above), np.abs(below)), size)
-    noise = look.replay.eps * (size + np.abs(value)) if look.coarse else np.zeros(value.shape)
+    noise = look.eps * (size + np.abs(value)) if look.coarse else np.zeros(value.shape)
     few = len(levels) < len(USUAL)
     error = np.zeros(value.shape) if few else CONFIRMED * np.abs(outer - inner)
     hidden = np.abs(weights) @ (np.maximum(rounding, noise) / h)

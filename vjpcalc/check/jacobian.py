@@ -22,10 +22,12 @@ from vjpcalc.job.result import Forward
 from vjpcalc.language.trace import Decision
 from vjpcalc.operators.row import numel
 
+EVALUATIONS = 8  # of a function, for one derivative by differences
 OVERHEAD = 500  # element operations that starting one operator is worth
 # So many evaluations are made at any size where columns share them: four times as many as a probe's, enough
 # for a 5×5 stencil, so that an error which is seen at n = 200 is seen at n = 20,000.
 FEW = 32
+AT_ONCE = 64  # columns, between two reports of progress
 # More summands than this are added up pairwise: one after the other, 100,000 lose two digits.
 CROWDED = 64
 
@@ -274,6 +276,8 @@ def jacobian(
         done += len(evaluation.columns)
         if progress is not None:
             progress(done, layout.width)
+    if "kink" in parts and not parts["kink"].any():
+        parts = {name: parts[name] for name in ("value", "error")}
     found = {name: part if name == "kink" else layout.by_length(part) for name, part in parts.items()}
     return Jacobian(
         leaf=replay.name,
@@ -296,11 +300,11 @@ def _derivatives(replay: Replay, layout: Layout) -> Iterator[tuple[Evaluation, D
     """
     kinked = bool(replay.kinks)
     searches = FEW
-    for evaluation in evaluations(layout):
-        waiting = [evaluation]
-        while waiting:
-            part = waiting.pop()
-            derivative = directional(replay, part.direction, kinked)
+    waiting = list(evaluations(layout))[::-1]
+    while waiting:
+        parts = [waiting.pop() for _ in range(min(AT_ONCE, len(waiting)))]
+        derivatives = directional(replay, *(part.direction for part in parts), kinked=kinked)
+        for part, derivative in zip(parts, derivatives, strict=True):
             in_doubt = isinstance(derivative, Sided) and derivative.flipped and derivative.kink.any()
             halves = part.halves() if in_doubt and searches else []
             if halves:
@@ -319,7 +323,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def evaluation_cost(replay: Replay) -> int:
     """The element operations of one evaluation."""
     work = sum(numel(node.shape) + OVERHEAD for node in replay.varying.values())
-    return work if replay.analytic and not replay.kinks else 30 * work
+    return work if replay.analytic and not replay.kinks else EVALUATIONS * work
 
 
 def explicit_cost(replay: Replay, layout: Layout) -> int:

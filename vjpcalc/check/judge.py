@@ -49,8 +49,9 @@ HALF = 10.0**-0.5
 SIDES = 1e-5
 # Numbers that are looked at one by one, the worst first; the rest are like them.
 EXAMINED = 16
-# Farther than this many times what a few runs explain: more runs would not explain it either.
-NEAR = 100.0
+# Farther than this many times what some pairs of runs explain, more would not explain it either: one pair may
+# miss an effect that cancels by chance, USUAL hardly.
+NEAR = {QUICK: 1e4, USUAL: 100.0, THOROUGH: 100.0}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,7 +183,7 @@ def rounding(numbers: Numbers, verdict: Verdict, doubtful: np.ndarray) -> np.nda
     unexplained = doubtful
     near = unexplained
     agreed = verdict.tolerance
-    for pairs in (USUAL, THOROUGH):
+    for pairs, farthest in NEAR.items():
         if not near.any():
             break
         measured = numbers.noise(near, pairs)
@@ -190,7 +191,8 @@ def rounding(numbers: Numbers, verdict: Verdict, doubtful: np.ndarray) -> np.nda
         verdict.tolerance = np.where(near, agreed + NOISE_FACTOR * measured, verdict.tolerance)
         error = distance(numbers.gradient, verdict.expected)
         unexplained = unexplained & ~(error <= verdict.tolerance)
-        near = unexplained & (error <= NEAR * verdict.tolerance)
+        by_rounding = verdict.tolerance - verdict.doubt
+        near = unexplained & (error <= verdict.doubt + farthest * by_rounding)
     return unexplained
 
 

@@ -1,4 +1,4 @@
-"""One node of a trace by itself; and what the gradients of a job do not show of the user's backwards.
+"""What is wrong with the backwards of the user's functions, and the gradients of a job may not show.
 
 A backward that forgets its cotangent is right where every cotangent is 1, and what is 10 % off in bfloat16 is
 lost in the rounding of a whole network. So each node whose operator is a function of the user's own is judged
@@ -8,127 +8,37 @@ alone, beside its own forward: for the cotangent that arrived, for a random one,
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a node to run)
 import torch  # noqa: TID253
 
+from vjpcalc.check.alone import ByItself, alone, by_itself
 from vjpcalc.check.compared import numbers_of
 from vjpcalc.check.derivative import random_directions
+from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, Verdict, judge
 from vjpcalc.check.noise import in_doubt
 from vjpcalc.check.replay import EPS, Replay
 from vjpcalc.check.witness import Witness, replayed
-from vjpcalc.diagnostics import Diagnostic, Source, element_name, raised
+from vjpcalc.diagnostics import Diagnostic, element_name, raised
 from vjpcalc.engines.noise import Noise
-from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.engines.yours import default_dtype
-from vjpcalc.job.autograd import cotangents, dense
+from vjpcalc.job.autograd import dense
 from vjpcalc.job.faults import own_fault
 from vjpcalc.job.result import FAILED, VJP, Cause, LeafCheck
-from vjpcalc.language.interpret import Interpreter
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.scope import BadReference
-from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in, with_values
-from vjpcalc.limits import DEFAULT_LIMIT, Limits
-from vjpcalc.operators.row import Operator
+from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
 ASKED = 16  # nodes of one function that are asked, evenly spread: a loop may have thousands
 OTHER = 3.0  # times the cotangent that arrived: a random one is half of this to this, and so larger
 REPEATABLE = 2.0**-11  # relative: two answers to one question may differ, for sums may run in another order
-
-# ---- a node by itself --------------------------------------------------------------------------------------
-
-
-def alone(node: Applied, use: Mapping[str, Operator] | None = None) -> Trace:
-    """This node alone on the reference engine; its tensors are the inputs ``argument 0`` and so on.
-
-    ``use`` are the user's functions, which a reference of the node's may call.
-    """
-    operator = node.operator
-    walk, arguments = arguments_of(node, use)
-    if operator.kinks:
-        walk.note_kinks(operator, arguments, None)
-    if operator.ref:
-        walk.trace.outputs["y"] = walk.expand(operator, arguments, None)
-    else:
-        made = walk.compute(operator, arguments, None)
-        walk.trace.outputs["y"] = walk.applied(operator, arguments, made, None)
-    return walk.trace
-
-
-def arguments_of(node: Applied, use: Mapping[str, Operator] | None) -> tuple[Interpreter, Mapping[str, Any]]:
-    """The reference engine with nothing but a node's arguments."""
-    source = Source("", "one node")
-    trace = Trace(source)
-    own = {**(use or {}), node.operator.name: node.operator}
-    walk = Interpreter(ReferenceEngine(), trace, source, Limits(), own)
-
-    def lift(argument: Node) -> Node:
-        name = f"argument {len(trace.inputs)}"
-        trace.inputs[name] = walk.input(as_float64(argument.value), name=name)
-        return trace.inputs[name]
-
-    return walk, {p.name: with_values(node.arguments[p.name], lift) for p in node.operator.parameters}
-
-
-@dataclass(frozen=True, eq=False)
-class ByItself:
-    """A node applied once more in torch: ``tensors`` are its arguments in order, ``result`` what it gives.
-
-    Those of its arguments are leaves that require a gradient in the job. ``dtype`` is the job's default.
-    """
-
-    tensors: tuple[torch.Tensor, ...]
-    result: torch.Tensor
-    dtype: torch.dtype
-
-    def backward(self, cotangent: torch.Tensor, *, keep: bool = False) -> list[torch.Tensor | None]:
-        """What torch's backward of this node hands to each argument: None to a constant, or for 0.
-
-        With ``keep`` it can be asked again. Whatever the backward raises is raised.
-        """
-        wanted = [value for value in self.tensors if value.requires_grad]
-        if not self.result.requires_grad or not wanted:
-            return [None] * len(self.tensors)
-        with default_dtype(self.dtype):
-            gradients = iter(
-                torch.autograd.grad(self.result, wanted, cotangent, allow_unused=True, retain_graph=keep)
-            )
-        handed = [next(gradients) if value.requires_grad else None for value in self.tensors]
-        return [None if part is None else dense(part) for part in handed]
-
-
-def by_itself(
-    node: Applied, engine: TorchEngine, convert: Callable[[torch.Tensor], torch.Tensor] = torch.clone
-) -> ByItself:
-    """Apply a node of a torch trace once more, to its floating-point arguments as ``convert`` gives them.
-
-    It is given them as they were, each saying whether it requires a gradient.
-    """
-    tensors: list[torch.Tensor] = []
-
-    def fresh(source: Node) -> torch.Tensor:
-        value = source.value
-        if value.is_floating_point():
-            value = convert(value).detach().requires_grad_(value.requires_grad)
-        tensors.append(value)
-        return value
-
-    operator = node.operator
-    arguments = {p.name: with_values(node.arguments[p.name], fresh) for p in operator.parameters}
-    with engine.session(), torch.enable_grad():
-        result = engine.apply(operator, arguments)
-    return ByItself(tuple(tensors), result, engine.dtype)
-
-
-# ---- what is wrong with a user's backward ------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,29 +97,24 @@ FAULTS = {
 
 
 @stage("nodes")
-def node_faults(
-    vjp: VJP, witnesses: Mapping[str, Witness] | None = None, *, limit: int = DEFAULT_LIMIT
-) -> list[NodeFault]:
+def node_faults(vjp: VJP, functions: Functions) -> list[NodeFault]:
     """What is wrong with the backwards of the user's functions, the last node first.
 
-    ``witnesses`` are those of the leaves, by name: of a job that is nothing but one node they are the node's.
-    ``limit`` bounds the element operations that the explicit Jacobian of one node may cost. The forwards are
-    to be deterministic. Raises Diagnostic.
+    ``functions`` are those of the reference's run of the same job. The forwards are to be deterministic.
+    Raises Diagnostic.
     """
     if not any(node.operator.function for node in vjp.trace.applied):
         return []
-    again, arriving = cotangents(vjp.job, vjp.seeds)
     engine = TorchEngine(vjp.job.dtype, vjp.job.random_seed)
-    asked = [node for node in again.trace.applied if node.operator.function and node.index in arriving]
-    known = {}
-    if [node.operator.function is not None for node in again.trace.applied] == [True]:
-        known = {
-            again.trace.inputs[name]: witness for name, witness in (witnesses or {}).items() if witness.replay
-        }
+    beside = functions.beside(vjp.trace)
+    asked = [
+        node for node in vjp.trace.applied
+        if node.operator.function and node.value.requires_grad and node.value.grad is not None
+    ]  # fmt: skip
     faults: list[NodeFault] = []
     for node in reversed(evenly(asked)):
-        g = arriving[node.index].double()
-        faults += _Asked(node, again.trace, g, engine, limit, vjp.job.use, known).faults()
+        g = dense(node.value.grad).double()
+        faults += _Asked(node, vjp.trace, g, engine, functions, beside.get(node)).faults()
     return faults
 
 
@@ -245,15 +150,17 @@ def evenly(nodes: Sequence[Applied]) -> list[Applied]:
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """One node that is asked, alone; ``g`` is the cotangent that the job gave it."""
+    """One node that is asked, alone; ``g`` is the cotangent that the job gave it.
+
+    It is asked where the reference has it, ``beside`` it; None: where torch has it.
+    """
 
     node: Applied
     trace: Trace
     g: torch.Tensor
     engine: TorchEngine
-    limit: int
-    use: Mapping[str, Operator]
-    known: Mapping[Node, Witness]
+    functions: Functions
+    beside: Applied | None
 
     @functools.cached_property
     def r(self) -> torch.Tensor:
@@ -267,9 +174,17 @@ class _Asked:
         drawn.flat[:1] = np.abs(drawn.flat[:1]) * np.where(g.flat[:1] > 0, -1.0, 1.0)
         return torch.from_numpy(drawn.reshape(g.shape)).to(self.g.dtype)
 
+    @functools.cached_property
+    def point(self) -> Mapping[Node, torch.Tensor]:
+        """The arguments in float64: a mistake is not lost in the rounding of float16."""
+        if self.beside is None:
+            return {source: source.value.double() for source in self.node.inputs}
+        pairs = zip(self.node.inputs, self.beside.inputs, strict=True)
+        return {source: torch.from_numpy(np.array(other.value)) for source, other in pairs}
+
     def applied(self) -> ByItself:
-        """The node applied once more in float64: a mistake is not lost in the rounding of float16."""
-        return by_itself(self.node, self.engine, torch.Tensor.double)
+        """The node applied once more."""
+        return by_itself(self.node, self.engine, lambda source: self.point[source].clone())
 
     def numbers(self, handed: Sequence[torch.Tensor | None]) -> list[np.ndarray]:
         """What is handed to each argument, flattened; 0 for None."""
@@ -306,17 +221,17 @@ class _Asked:
         except (Exception, SystemExit) as error:
             faults.append(self.fault("spent", detail=self.told(error)))
         try:
-            forward = alone(self.node, self.use)
+            shape = (self.beside or alone(self.node, self.functions.use).outputs["y"]).shape
         except BadReference:
             raise
         except Diagnostic:
             return faults
-        if forward.outputs["y"].shape != tuple(self.g.shape):
+        if shape != tuple(self.g.shape):
             return faults
         for number, (argument, source) in enumerate(self.arguments()):
             if source.value.requires_grad:
                 fault = self.unlike(handed[number], again[number], argument, source) or self.wrong(
-                    Replay(forward, f"argument {number}"),
+                    self.witness(number),
                     number,
                     own[number],
                     handed[number],
@@ -328,11 +243,18 @@ class _Asked:
                 faults += [] if fault is None else [fault]
         return faults
 
+    def witness(self, number: int) -> Witness:
+        """What is handed to the ``number``-th argument is compared with this."""
+        if self.beside is not None:
+            return self.functions.witness(self.beside, number)
+        replay = Replay(alone(self.node, self.functions.use), f"argument {number}")
+        return replayed(replay, "auto", self.functions.limit)
+
     def told(self, error: BaseException) -> str:
         """What was raised, or what was wrong with what the backward returned; where."""
 
         def again() -> list[tuple[torch.Tensor, torch.Tensor]]:
-            return [(by_itself(self.node, self.engine, torch.Tensor.double).result, self.r)]
+            return [(self.applied().result, self.r)]
 
         own = own_fault(error, again)
         return f"it raised {raised(error)}" if own is None else own.message
@@ -360,12 +282,9 @@ class _Asked:
         )  # fmt: skip
 
     def wrong(
-        self, replay: Replay, number: int, own: np.ndarray, handed: np.ndarray, argument: str, source: Node
+        self, witness: Witness, number: int, own: np.ndarray, handed: np.ndarray, argument: str, source: Node
     ) -> NodeFault | None:
         """The fault that what is handed to an argument is not Jᵀ·v: ``own`` for g, ``handed`` for r."""
-        once = [one for one in self.node.inputs if one is source] == [source]
-        witness = self.known.get(source) if once else None
-        witness = witness or replayed(replay, "auto", self.limit)
         for v, got in ((self.g, own), (self.r, handed)):
             numbers, verdict = self.judged(witness, number, v, got)
             k = verdict.worst(numbers)
@@ -397,11 +316,11 @@ class _Asked:
         """What is compared, where every number that the node sees is moved by an ulp."""
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
-            factors = np.asarray(1.0 + EPS * noise(tensor.shape))
-            return tensor.double() * torch.from_numpy(factors)
+            return tensor * torch.from_numpy(np.asarray(1.0 + EPS * noise(tensor.shape)))
 
         try:
-            handed = by_itself(self.node, self.engine, move).backward(move(v))
+            moved = by_itself(self.node, self.engine, lambda source: move(self.point[source]))
+            handed = moved.backward(move(v))
         except (Exception, SystemExit):
             return None
         return witness.projected(self.numbers(handed)[number])

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
-from vjpcalc.check.derivative import COMPLEX_STEP, relative_scale
+from vjpcalc.check.derivative import relative_scale
 from vjpcalc.check.jacobian import evaluate
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
@@ -158,7 +158,7 @@ def reference_noise(witness: Witness, v: np.ndarray, wanted: np.ndarray, pairs: 
     """
     replay, jacobian = witness.replay, witness.jacobian
     width = np.zeros(wanted.shape)
-    if replay is None or jacobian.method != COMPLEX_STEP:
+    if replay is None or not replay.analytic:
         return width
     scale = relative_scale(np.asarray(replay.leaf.value))
     if jacobian.colours is not None:

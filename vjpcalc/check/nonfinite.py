@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check import words
-from vjpcalc.check.nodes import by_itself
+from vjpcalc.check.alone import by_itself
 from vjpcalc.diagnostics import element_name
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.autograd import cotangents

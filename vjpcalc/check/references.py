@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
+from vjpcalc.check.alone import alone, arguments_of
 from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.nodes import NodeFault, alone, arguments_of, evenly, leaves_before
+from vjpcalc.check.nodes import NodeFault, evenly, leaves_before
 from vjpcalc.check.noise import USUAL, half_range
 from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.reference import ReferenceEngine

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
 
 from vjpcalc.check.fuse import Step, as_numexpr, compiled, steps
+from vjpcalc.check.linear import Linear
 from vjpcalc.check.rounding import EPS as EPS
 from vjpcalc.check.rounding import rounding
 from vjpcalc.check.sparsity import Pattern, pattern
@@ -21,6 +22,7 @@ from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.trace import Applied, Decision, Kink, Node, Trace, with_values
 
 if TYPE_CHECKING:
+    from vjpcalc.check.functions import Functions
     from vjpcalc.engines.yours import Precision
 
 # The complex step, relative to |x|. A power of 2 is exact, and even this one's square root vanishes beside 1.
@@ -37,21 +39,56 @@ class BranchFlip(Exception):  # noqa: N818 (an event, not an error)
 class Replay:
     """The outputs of a trace, or other ``targets`` in it, as a function of one leaf.
 
-    ``analytic`` says whether a complex step may be taken: every operator on the way has an exact complex
-    kernel.
+    ``functions`` are the user's functions in the trace, by which a complex step may go through them.
     """
 
-    def __init__(self, trace: Trace, leaf: str, targets: Iterable[Node] | None = None) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        leaf: str,
+        targets: Iterable[Node] | None = None,
+        functions: Functions | None = None,
+    ) -> None:
         self.name, self.leaf = leaf, trace.inputs[leaf]
         self.targets = tuple(trace.outputs.values() if targets is None else targets)
         self._engine = ReferenceEngine()
         self._decisions = trace.decisions
         self.varying = varying(trace, self.leaf, through_constants=True)
         self.smooth = varying(trace, self.leaf, through_constants=False)
-        self.analytic = all(
-            node.operator.complex for node in self.smooth.values() if isinstance(node, Applied)
-        )
+        self._functions = functions
         self._trace = trace
+
+    @functools.cached_property
+    def analytic(self) -> bool:
+        """Whether a complex step may be taken: every operator on the way has an exact complex kernel, or is a
+        function of the user's own whose derivative is known, by differences.
+        """
+        without = [
+            node for node in self.smooth.values() if isinstance(node, Applied) and not node.operator.complex
+        ]
+        return not without or (
+            all(node.operator.function is not None for node in without) and bool(self.linear)
+        )
+
+    @functools.cached_property
+    def linear(self) -> dict[int, list[tuple[Node, Linear]]]:
+        """The derivatives of the user's functions on the way, by the nodes' indices and for each argument on
+        the way; empty where there are none, or one of them is not known.
+        """
+        known: dict[int, list[tuple[Node, Linear]]] = {}
+        for node in self.smooth.values():
+            if not isinstance(node, Applied) or node.operator.function is None:
+                continue
+            if self._functions is None:
+                return {}
+            known[node.index] = own = []
+            for number, source in enumerate(node.inputs):
+                if source.index in self.smooth:
+                    linear = self._functions.linear(node, number)
+                    if linear is None:
+                        return {}
+                    own.append((source, linear))
+        return known
 
     @functools.cached_property
     def _real_steps(self) -> list[Step]:
@@ -77,7 +114,8 @@ class Replay:
         """
         fixed = self.analytic and not self.kinks
         varying = self.smooth if fixed else self.varying
-        return pattern(self._trace, self.leaf, self.targets, varying, smooth=fixed)
+        linear = self.linear if fixed else {}
+        return pattern(self._trace, self.leaf, self.targets, varying, smooth=fixed, linear=linear)
 
     @property
     def primal(self) -> np.ndarray:
@@ -109,13 +147,15 @@ class Replay:
             ):
                 raise BranchFlip(decision)
 
-    def complex_step(self, direction: np.ndarray, noise: Noise | None = None) -> np.ndarray:
-        """J·direction by a complex step, shape (m,): exact to rounding.
+    def complex_step(
+        self, direction: np.ndarray, noise: Noise | None = None, doubt: Noise | None = None
+    ) -> np.ndarray:
+        """J·direction by a complex step, shape (m,): exact to rounding, but for the user's functions.
 
         Im f(x + ih·direction) / h with h = 2⁻³⁰⁰ (Squire and Trapp, SIAM Review 40, 1998). After each step
         the real part is set back to the traced value: it cannot have moved, and some complex kernels are
         careless with it. ``noise`` moves every value and derivative on the way at random by one unit in the
-        last place.
+        last place, and ``doubt`` what comes of a user's function by up to its error.
         """
         values: dict[int, np.ndarray] = {self.leaf.index: self.leaf.value + 1j * STEP * direction}
         for step in self._complex_steps if noise is None else self._single_steps:
@@ -124,6 +164,8 @@ class Replay:
                 result = np.array(result)
                 if noise is None:
                     result.real = step.node.value
+                if doubt is not None and step.node.index in self.linear:
+                    result.imag += self._chained(step.node, values, Linear.doubt) * doubt(result.shape)
                 result.imag[np.isnan(step.node.value)] = np.nan  # sqrt(-1): a number only to a complex kernel
             values[step.node.index] = result
         return self._join(
@@ -218,8 +260,27 @@ class Replay:
         arrays = [as_numexpr(get(node)) for node in step.inputs]
         return compiled(step.text, tuple(array.dtype.kind for array in arrays))(*arrays)
 
+    def _chained(
+        self,
+        node: Applied,
+        values: Mapping[int, np.ndarray],
+        product: Callable[[Linear, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """The sum of such products of a node's derivatives and the slopes of its arguments."""
+        total = np.zeros(node.shape)
+        for source, linear in self.linear[node.index]:
+            if source.index in values:
+                total += product(linear, np.imag(values[source.index]).ravel()).reshape(node.shape)
+        return total
+
     def apply(self, node: Applied, get: Callable[[Node], np.ndarray]) -> np.ndarray:
         """A node's own kernel; NaN where it has no value near the point, a singular matrix, say."""
+        if node.operator.function is not None and any(np.iscomplexobj(get(source)) for source in node.inputs):
+            slopes = {source.index: get(source) for source in node.inputs}
+            real = node.value
+            if any((np.real(slopes[source.index]) != source.value).any() for source in node.inputs):
+                real = self.apply(node, lambda source: np.real(slopes[source.index]))
+            return real + 1j * self._chained(node, slopes, Linear.along)
         try:
             return self._engine.apply(node.operator, self._values(node, get))
         except Exception as error:

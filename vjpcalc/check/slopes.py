@@ -75,10 +75,11 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
     scale = relative_scale(np.asarray(replay.leaf.value))
     shift = 1.0 if witness.jacobian.method == COMPLEX_STEP else math.sqrt(1 / 3)
     direction, factor = witness.direction(scale, k)
-    alone = differences(replay, direction * shift).scaled(1 / (factor * shift))
+    alone = differences(replay, direction * shift)[0].scaled(1 / (factor * shift))
     with np.errstate(all="ignore"):
         value, doubt = _total(v, alone.value), _total(np.abs(v), alone.error)
-    kinks = bool(replay.kinks) or (not replay.analytic and _has_ties(replay.leaf.value))
+    differenced = not replay.analytic or bool(replay.linear)
+    kinks = bool(replay.kinks) or (differenced and _has_ties(replay.leaf.value))
     sides = _sides(replay, direction) if replay.kinks else None
     if sides is None:
         left, right = _total(v, alone.left), _total(v, alone.right)
@@ -135,7 +136,7 @@ def _added(
     """What moving along ``direction`` too adds to the slope of each side, and its error."""
     if exact and (without := _sides(replay, others)) and (with_it := _sides(replay, others + direction)):
         return [(_total(v, b - a), 0.0) for a, b in zip(without, with_it, strict=True)]
-    before, after = differences(replay, others), differences(replay, others + direction)
+    before, after = differences(replay, others, others + direction)
     added = []
     for side in ("left", "right"):
         with np.errstate(all="ignore"):

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
 
 from vjpcalc.check.colouring import colouring
-from vjpcalc.check.sets import SMALL, Dense, Sets, distinct, stacked, starts_of, union
+from vjpcalc.check.linear import Linear
+from vjpcalc.check.nans import dependence
+from vjpcalc.check.sets import LARGE_SHARE, SMALL, Dense, Sets, distinct, stacked, starts_of, union
 from vjpcalc.engines.kernels.linalg import einsum_labels, tensordot_labels
 from vjpcalc.engines.kernels.neural import sliding_windows
 from vjpcalc.engines.reference import ReferenceEngine
@@ -57,12 +59,19 @@ class Pattern:
 
 
 def pattern(
-    trace: Trace, leaf: Node, targets: Sequence[Node], varying: Mapping[int, Node], *, smooth: bool
+    trace: Trace,
+    leaf: Node,
+    targets: Sequence[Node],
+    varying: Mapping[int, Node],
+    *,
+    smooth: bool,
+    linear: Mapping[int, Sequence[tuple[Node, Linear]]] | None = None,
 ) -> Pattern | None:
     """The pattern of ∂targets/∂leaf, joined in order; None where it is full, too large, or not worth finding.
 
     ``varying`` are the nodes that depend on the leaf, as far as that is to count. ``smooth`` says that what
-    an operator chooses by its value stays chosen, as it does away from kinks.
+    an operator chooses by its value stays chosen, as it does away from kinks. Of nodes whose derivatives are
+    known, ``linear`` by their indices, the zeros count as such.
     """
     n = numel(leaf.shape)
     single = Sets(n, np.arange(n + 1), np.arange(n))
@@ -71,7 +80,10 @@ def pattern(
     try:
         for node in trace.applied:
             if node in wanted and node is not leaf:
-                known[node.index] = _dependence(node, known, smooth=smooth)
+                if linear and node.index in linear:
+                    known[node.index] = _through(node, known, linear[node.index])
+                else:
+                    known[node.index] = _dependence(node, known, smooth=smooth)
         return _joined([known.get(node.index) or numel(node.shape) for node in targets], single)
     except Dense:
         return None
@@ -120,6 +132,8 @@ def _used(part: Dependence) -> np.ndarray:
 def _dependence(node: Applied, known: Mapping[int, Dependence], *, smooth: bool) -> Dependence:
     """What each element of a node depends on, by what is known of its inputs."""
     row = node.operator
+    if row.function is not None:
+        return _seen(node, known)
     if row.kind == "elementwise":
         return _united(node.shape, [known[source.index] for source in node.inputs if source.index in known])
     operands, mixes = _operands(node), row.mixes
@@ -201,6 +215,74 @@ def _all(node: Applied, known: Mapping[int, Dependence]) -> Dependence:
     chosen = [_used(part) for part in parts]
     sets = union([(part.sets, used, 0 * used) for part, used in zip(parts, chosen, strict=True)], 1)
     return Dependence(sets, np.zeros(node.shape, np.intp))
+
+
+def _seen(node: Applied, known: Mapping[int, Dependence]) -> Dependence:
+    """What a function of the user's own depends on, as its values show."""
+    engine, size = ReferenceEngine(), numel(node.shape)
+    parts = []
+    for source in node.inputs:
+        if source.index not in known or size <= 1 or numel(source.shape) <= 1:
+            continue
+
+        def at(x: np.ndarray, moved: Node = source) -> np.ndarray:
+            get = {moved.index: x}
+            return engine.apply(
+                node.operator,
+                {
+                    name: with_values(value, lambda other: get.get(other.index, other.value))
+                    for name, value in node.arguments.items()
+                },
+            )
+
+        tables = dependence(at, source.value, node.value)
+        if tables is None:
+            return _all(node, known)
+        share = functools.reduce(np.multiply, (table.mean(axis=1) for table in tables), np.ones(size))
+        if share.mean() > LARGE_SHARE:
+            return _all(node, known)
+        rows, *places = np.nonzero(_crossed(tables))
+        part = known[source.index]
+        parts.append((part.sets, part.places[tuple(places)], rows))
+    return _entries(node, known, parts)
+
+
+def _crossed(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """The entries that are in all of some tables (m, size), of a dimension each: (m, *sizes)."""
+    ndim = len(tables)
+    parts = [
+        table.reshape(table.shape[0], *(table.shape[1] if other == axis else 1 for other in range(ndim)))
+        for axis, table in enumerate(tables)
+    ]
+    return functools.reduce(np.logical_and, parts)
+
+
+def _entries(
+    node: Applied, known: Mapping[int, Dependence], parts: Sequence[tuple[Sets, np.ndarray, np.ndarray]]
+) -> Dependence:
+    """What a node depends on, by which of these sets go to which of its elements; everything, if none."""
+    size = numel(node.shape)
+    if not parts:
+        return _all(node, known)
+    (sets, which, rows), *others = parts
+    if not others and np.bincount(rows, minlength=size).max(initial=0) <= 1:
+        places = np.full(size, -1)
+        places[rows] = which
+        return Dependence(sets, places.reshape(node.shape))
+    return Dependence(union(parts, size), np.arange(size).reshape(node.shape))
+
+
+def _through(
+    node: Applied, known: Mapping[int, Dependence], linear: Sequence[tuple[Node, Linear]]
+) -> Dependence:
+    """What a node with known derivatives depends on: where these have entries."""
+    parts = []
+    for source, derivative in linear:
+        if derivative.rows is None or derivative.columns is None:
+            return _all(node, known)
+        part = known[source.index]
+        parts.append((part.sets, part.places.ravel()[derivative.columns], derivative.rows))
+    return _entries(node, known, parts)
 
 
 def moved(node: Applied, numbers: Mapping[int, np.ndarray]) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 from vjpcalc.check import words
 from vjpcalc.check.compared import numbers_of
 from vjpcalc.check.derivative import COMPLEX_STEP
+from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import BEYOND, NOISE_FACTOR, UNDERFLOW, Numbers, Verdict, digits, judge
 from vjpcalc.check.nodes import node_faults, with_faults
@@ -79,10 +80,11 @@ def check(
             shape = (m, gradient.numel())
             leaves[name] = LeafCheck(status=INCONCLUSIVE, jacobian_shape=shape, reason=trouble)
     else:
+        own = Functions(trace, vjp.job.use, limit)
         for name in vjp.gradients:
             tell = None if progress is None else functools.partial(progress, name)
-            witnesses[name] = witness(vjp.forward, trace, name, method, limit, tell)
-        faults += node_faults(vjp, witnesses, limit=limit)
+            witnesses[name] = witness(vjp.forward, trace, name, method, limit, tell, own)
+        faults += node_faults(vjp, own)
         faulty = {name for fault in faults for name in fault.leaves}
         for name, one in witnesses.items():
             leaves[name] = judge_leaf(vjp, one, noise, digits or 1, faulty=name in faulty)

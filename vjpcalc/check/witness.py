@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
@@ -21,6 +22,9 @@ from vjpcalc.diagnostics import element_name
 from vjpcalc.job.result import Forward
 from vjpcalc.language.trace import Trace
 from vjpcalc.stages import stage
+
+if TYPE_CHECKING:
+    from vjpcalc.check.functions import Functions
 
 PROBES = 8  # random directions of a probe
 
@@ -120,13 +124,19 @@ def witness(
     method: str,
     limit: int,
     progress: Callable[[int, int], None] | None = None,
+    functions: Functions | None = None,
 ) -> Witness:
-    """The witness of a leaf by a method of the check, ``trace`` being the reference engine's."""
+    """The witness of a leaf by a method of the check, ``trace`` being the reference engine's.
+
+    ``functions`` are the user's functions in it.
+    """
     if method == "forward":
         return Witness(forward_jacobian(run, leaf, progress), method, tuple(run.leaves[leaf].shape), None)
-    replay = Replay(trace, leaf)
+    replay = Replay(trace, leaf, functions=functions)
+    if method == "auto" and functions is not None and (whole := functions.whole(replay)):
+        return whole
     if method != "probe" and (end := ending(trace, replay.varying, replay.targets)):
-        inner = Replay(trace, leaf, end.targets)
+        inner = Replay(trace, leaf, end.targets, functions)
         layout = explicit(inner)
         if layout.colours is not None:
             found = _within(inner, layout, method, limit, progress)

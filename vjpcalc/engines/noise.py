@@ -7,6 +7,7 @@ effect is missed by chance.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np  # noqa: TID253 (imported only once noise is measured)
@@ -68,11 +69,15 @@ def accumulates(row: Operator, narrow: bool = False) -> bool:
     return row.family in families and not row.name.startswith(("cummax", "cummin"))
 
 
-def _noise(seed: int, sign: float) -> Noise:
+@functools.cache
+def _drawn(seed: int) -> np.ndarray:
+    """DRAWN numbers, twice over; of unequal sizes: two effects of one size must not cancel."""
     generator = np.random.default_rng(seed)
-    # of unequal sizes: two effects of one size must not cancel
-    drawn = sign * generator.choice([-1.0, 1.0], DRAWN) * generator.uniform(0.5, 1.0, DRAWN)
-    drawn = np.concatenate([drawn, drawn])
+    return np.tile(generator.choice([-1.0, 1.0], DRAWN) * generator.uniform(0.5, 1.0, DRAWN), 2)
+
+
+def _noise(seed: int, sign: float) -> Noise:
+    drawn = sign * _drawn(seed)
     at = 0
 
     def moves(shape: Sequence[int]) -> np.ndarray:

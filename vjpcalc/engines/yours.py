@@ -37,7 +37,8 @@ class default_dtype:  # noqa: N801 (used like a function)
             torch.set_default_dtype(self.dtype)
 
     def __exit__(self, *_: object) -> None:
-        torch.set_default_dtype(self.before)
+        if torch.get_default_dtype() != self.before:  # asking is cheaper than setting
+            torch.set_default_dtype(self.before)
         _default.release()
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a job to explain)
 import torch  # noqa: TID253
 
+from vjpcalc.check.alone import alone, by_itself
 from vjpcalc.check.jacobian import jacobian, require_explicit
-from vjpcalc.check.nodes import alone, by_itself
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_names, listed, unknown

@@ -93,6 +93,9 @@ def compute(job: Job) -> VJP:
     """The whole job, without the check. Raises Diagnostic."""
     run = forward(job)
     seeds = match_seeds(job, run.trace.outputs)
+    for node in run.trace.applied:
+        if node.operator.function is not None and node.value.requires_grad:
+            node.value.retain_grad()  # the check asks what cotangent arrived at a function of the user's
     gradients, calls = backward(run, seeds)
     totals = {name: sum(own[1:], own[0]) for name, own in seeds.items()}
     return VJP(
