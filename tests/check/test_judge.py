@@ -358,6 +358,22 @@ def test_several_numbers(numbers: Numbers, causes: list[Cause], looked_at: list[
     assert asked == looked_at == list(verdict.slopes)
 
 
+# (numbers, what is not to be shown of what was expected)
+UNKNOWN = {
+    "agreement": (beside([1.0, 0.0], [1.0, 0.0]), [False, False]),
+    "a wrong one": (beside(1.5, 1.0), [False]),
+    "a kink": (beside(0.5, 0.5, **RELU), [True]),
+    "no digit left": (beside(1.0, 1.0, noise=0.5), [True]),
+    "a witness that errs by all of it": (beside(1.5, 1.0, doubt=0.4), [True]),
+    "a witness that errs by some of it": (beside(1.5, 1.0, doubt=0.25), [False]),
+}
+
+
+@pytest.mark.parametrize(("numbers", "unknown"), UNKNOWN.values(), ids=UNKNOWN)
+def test_what_nothing_can_be_expected_of(numbers: Numbers, unknown: list[bool]) -> None:
+    assert judge(numbers).unknown.tolist() == unknown
+
+
 # (numbers, the pairs of runs that are made)
 RUNS = {
     "agreement: a quick look at what cancels": (beside(1.0, 1.0, noise=0.1), [QUICK]),
@@ -390,7 +406,9 @@ EXPECTED = {
     "the witness's": (beside(1.5, 1.0, slopes=slope(1.25)), 1.0),
     "the second way's, where the witness has none": (beside(2.0, NAN, slopes=slope(1.0)), 1.0),
     "the program's slope at an operator's kink": (beside(0.0, 0.0, **LINE, slopes=slope(1.0)), 1.0),
-    "the witness's, at a kink": (beside(1.5, 0.5, **RELU, slopes=kink(0.0, 1.0)), 0.5),
+    "the nearest slope, above both": (beside(1.5, 0.5, **RELU, slopes=kink(0.0, 1.0)), 1.0),
+    "the nearest slope, below both": (beside(-1.5, 0.5, **RELU, slopes=kink(0.0, 1.0)), 0.0),
+    "the witness's, between them": (beside(0.75, 0.5, **RELU, slopes=kink(0.0, 1.0)), 0.5),
     "0 where the slope may be 0": (beside(0.0, -1e-160, slopes=slope(1e-170, 1e-160)), 0.0),
     "not 0 where it cannot be": (beside(0.0, 1e-160, slopes=slope(2e-160, 1e-170)), 2e-160),
 }

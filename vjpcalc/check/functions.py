@@ -22,6 +22,8 @@ from vjpcalc.check.witness import Witness, replayed
 from vjpcalc.language.trace import Applied, Trace
 from vjpcalc.operators.row import Operator
 
+EVEN = 3**0.5  # times its standard deviation: the most that an evenly spread rounding is off by
+
 
 @dataclass(eq=False)
 class Functions:
@@ -77,6 +79,22 @@ class Functions:
             return None
         witness = self.witness(nodes[0], *numbers)
         return replace(witness, jacobian=replace(witness.jacobian, leaf=replay.name), replay=replay)
+
+    def rounded_to(self, replay: Replay) -> float:
+        """The largest part of themselves to which those on a leaf's way round their values; 0 without any.
+
+        It is known of what could be watched, and measured of the rest.
+        """
+        units = [0.0]
+        for node in self.nodes:
+            numbers = [k for k, source in enumerate(node.inputs) if source.index in replay.varying]
+            if not numbers:
+                continue
+            own = self.replay(node, numbers[0])
+            with np.errstate(all="ignore"):
+                measured = EVEN * np.nanmax(own.rounding / np.abs(own.primal), initial=0.0)
+            units.append(own.eps / 2 if own.seen else float(measured))
+        return max(units)
 
     def linear(self, node: Applied, number: int) -> Linear | None:
         """The derivative of one of these nodes; None at a kink, or where it would cost too much."""

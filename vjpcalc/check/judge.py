@@ -115,6 +115,12 @@ class Verdict:
         return int(np.argmax(np.where(self.causes == self.cause, far, -1.0)))
 
     @property
+    def unknown(self) -> np.ndarray:
+        """The numbers of which nothing is to be expected: at a kink, and where no digit can be told."""
+        unsure = (self.causes == Cause.UNSURE) & (self.doubt > HALF * np.abs(self.expected))
+        return unsure | (self.causes == Cause.KINK) | (self.causes == Cause.ILL_CONDITIONED)
+
+    @property
     def digits(self) -> float:
         """The decimal digits that all of the numbers are right to, as far as is known."""
         return digits(float(self.relative.max(initial=0.0)))
@@ -210,7 +216,8 @@ def bent(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
     """A number at a kink has no slope, unless both sides agree: `relu(x) - relu(-x)` at 0 has slope 1.
 
     Between the slopes of both sides every number is as good as another; outside of them it is asked whether
-    it is wrong, but where the witness has torch's own conventions at kinks and comes to the same.
+    it is wrong, but where the witness has torch's own conventions at kinks and comes to the same. What is
+    expected there is the nearest slope.
     """
     verdict.causes[numbers.bent] = Cause.KINK
     if numbers.left is None or numbers.right is None:
@@ -221,7 +228,8 @@ def bent(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
     sided = numbers.bent & np.isfinite(numbers.left) & np.isfinite(numbers.right)
     outside = sided & ((numbers.gradient < low - room) | (numbers.gradient > high + room))
     straight = sided & (high - low <= DOUBT * np.abs(low))
-    verdict.expected = np.where(straight, numbers.left, verdict.expected)
+    nearest = np.clip(numbers.gradient, low, high)
+    verdict.expected = np.where(straight, numbers.left, np.where(outside, nearest, verdict.expected))
     verdict.causes[straight & ~outside] = Cause.PASSED
     wrong(numbers, verdict, outside & (straight | unexplained | numbers.coarse))
 

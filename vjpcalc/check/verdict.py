@@ -18,7 +18,7 @@ from vjpcalc.check.compared import numbers_of
 from vjpcalc.check.derivative import COMPLEX_STEP
 from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.judge import BEYOND, NOISE_FACTOR, UNDERFLOW, Numbers, Verdict, digits, judge
+from vjpcalc.check.judge import BEYOND, DOUBT, NOISE_FACTOR, UNDERFLOW, Numbers, Verdict, digits, judge
 from vjpcalc.check.nodes import node_faults, with_faults
 from vjpcalc.check.noise import (
     LOUD,
@@ -44,6 +44,8 @@ from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
 SUMMED = 4.0  # times the root of the summands: torch adds them one after the other where it scatters
+FEW_DIGITS = 8  # a forward that is rounded to float32 or worse leaves fewer than these of a derivative
+COARSE = 2.0**-40  # what a value is rounded to, relative, that is computed in less than float64
 JUMP = 8.0  # LOUD noise that moves a gradient less than this many times what one ulp does: it jumped
 
 
@@ -88,6 +90,9 @@ def check(
         faulty = {name for fault in faults for name in fault.leaves}
         for name, one in witnesses.items():
             leaves[name] = judge_leaf(vjp, one, noise, digits or 1, faulty=name in faulty)
+    for name, one in witnesses.items():
+        if leaves[name].status == PASSED and (unit := _rounded(own, one, leaves[name])):
+            notes.append(f"{name}: {words.rounded_forward(leaves[name].digits or 0, unit)}")
     leaves = with_faults(leaves, faults)
     statuses = {leaf.status for leaf in leaves.values()}
     status = next((status for status in (FAILED, INCONCLUSIVE) if status in statuses), PASSED)
@@ -167,7 +172,8 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
     with np.errstate(all="ignore"):
         error = distance(numbers.gradient, verdict.expected)
         relative = error / np.fmax(np.abs(numbers.gradient), np.abs(verdict.expected))
-    comparable = np.isfinite(error) & (error > 0)
+    unknown = verdict.unknown
+    comparable = np.isfinite(error) & (error > 0) & ~unknown
     worst = verdict.worst(numbers)
 
     def shaped(values: np.ndarray) -> np.ndarray | None:
@@ -182,7 +188,7 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
             sum(seed.numel() for seed in vjp.seeds.values()),
             vjp.gradients[jacobian.leaf].numel(),
         ),
-        jt_seed=shaped(verdict.expected),
+        jt_seed=shaped(np.where(unknown, np.nan, verdict.expected)),
         max_abs_error=float(np.max(error[comparable], initial=0.0)),
         max_rel_error=float(np.max(relative[comparable], initial=0.0)),
         tolerance=float(
@@ -197,10 +203,19 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
         wrong=int((verdict.causes == Cause.WRONG).sum()),
         index=None if worst is None else witness.index(worst),
         got=None if worst is None else float(numbers.gradient[worst]),
-        expected=None if worst is None else float(verdict.expected[worst]),
+        expected=None if worst is None or unknown[worst] else float(verdict.expected[worst]),
         reason=None if worst is None else _reason(vjp, witness, numbers, verdict, worst),
         pattern=_pattern(vjp, witness, numbers, verdict),
     )
+
+
+def _rounded(functions: Functions, witness: Witness, leaf: LeafCheck) -> float | None:
+    """To what part of themselves values on a leaf's way are rounded, where that leaves few digits of it."""
+    replay = witness.replay
+    if replay is None or replay.eps <= EPS or not leaf.digits or leaf.digits >= FEW_DIGITS:
+        return None
+    unit = functions.rounded_to(replay)
+    return unit if COARSE < unit < 1 else None
 
 
 def _pattern(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> str | None:
@@ -258,9 +273,9 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
         if cause == Cause.KINK:
             return _kink(witness, numbers, verdict, k)
         return output_not_finite(vjp) or f"{name}: Jᵀ·seed is not finite in the reference engine"
-    if cause == Cause.WRONG:
+    if cause == Cause.WRONG and not _has_two_slopes(numbers, verdict, k):
         return words.apart(name, gradient, expected)
-    if cause == Cause.KINK:
+    if cause in (Cause.KINK, Cause.WRONG):
         return _kink(witness, numbers, verdict, k)
     if cause == Cause.ILL_CONDITIONED and 1 <= (left := digits(float(verdict.relative[k]))) < np.inf:
         return words.not_enough_digits(name, int(left))
@@ -273,6 +288,15 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
     if numbers.coarse and abs(gradient - expected) <= verdict.doubt[k] * BEYOND:
         return words.unsure(name, gradient, expected, float(verdict.doubt[k]))
     return words.undecided(name, gradient, expected)
+
+
+def _has_two_slopes(numbers: Numbers, verdict: Verdict, k: int) -> bool:
+    """True if the k-th number is at a kink whose sides have different slopes."""
+    if k in verdict.slopes:
+        return verdict.slopes[k].bent
+    if not numbers.bent[k] or numbers.left is None or numbers.right is None:
+        return False
+    return bool(abs(numbers.left[k] - numbers.right[k]) > DOUBT * abs(numbers.left[k]))
 
 
 def _kink(witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:

@@ -38,12 +38,14 @@ class Cause(IntEnum):
 class LeafCheck:
     """The verdict on one leaf: the gravest of its elements'.
 
-    ``jt_seed`` is shaped like the leaf (None where it was not computed element by element), and so are
-    ``causes``, the Cause of each element, and ``left`` and ``right``, Jᵀ·seed from either side where an
-    element is at a kink, NaN elsewhere (None without a kink). ``max_rel_error`` is the largest error of an
-    element relative to this element, and ``digits`` the decimal digits that every element is right to: never
-    more than rounding leaves of it. ``index`` is where the reason applies, ``got`` and ``expected`` the two
-    numbers there; ``wrong`` counts the wrong elements; ``pattern`` says in words what they have in common.
+    ``jt_seed`` is shaped like the leaf (None where it was not computed element by element), with NaN where
+    nothing is to be expected: at a kink, and where no digit can be told. So are ``causes``, the Cause of each
+    element, and ``left`` and ``right``, Jᵀ·seed from either side where an element is at a kink, NaN elsewhere
+    (None without a kink). ``max_rel_error`` is the largest error of an element relative to this element, and
+    ``digits`` the decimal digits that every element is right to: never more than rounding leaves of it.
+    ``index`` is where the reason applies, ``got`` and ``expected`` the two numbers there (None where nothing
+    is to be expected); ``wrong`` counts the wrong elements; ``pattern`` says in words what they have in
+    common.
     """
 
     status: str

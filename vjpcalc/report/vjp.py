@@ -114,17 +114,14 @@ def _focus(leaf: LeafCheck) -> tuple[int, ...] | None:
 def expected_marks(leaf: LeafCheck, precision: int) -> numbers.Marks:
     """What the wrong numbers should be; and which numbers of Jᵀ·v mean nothing, so that they are not shown.
 
-    At a kink the interval of the slopes from its two sides stands for the number. Where rounding leaves no
-    digit, where the witness cannot tell, and where it is not finite, there is nothing to show.
+    At a kink the interval of the slopes from its two sides stands for the number; where nothing is to be
+    expected (NaN), there is nothing to show.
     """
     assert leaf.jt_seed is not None
     hidden = ~np.isfinite(leaf.jt_seed)
     if leaf.causes is None:
         return numbers.Marks(hidden=hidden)
     causes, left, right = leaf.causes, leaf.left, leaf.right
-    hidden |= (causes == Cause.KINK) | (causes == Cause.ILL_CONDITIONED)
-    if not leaf.digits:
-        hidden |= causes == Cause.UNSURE
 
     def instead(k: int) -> str:
         if left is None or right is None or causes.flat[k] != Cause.KINK:
