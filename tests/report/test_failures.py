@@ -36,10 +36,14 @@ def judged(gradient: Any, jt_seed: Any, causes: Any, dtype: str = "float64", **m
     more |= {side: np.asarray(more[side], float) for side in ("left", "right") if side in more}
     causes = np.broadcast_to(np.asarray(causes, np.int8), gradient.shape)
     gravest = Cause(int(causes.max(initial=0)))
+    nothing = (causes == KINK) | (causes == ILL) | ((causes == UNSURE) & (not more.get("digits")))
+    jt_seed = np.where(nothing, nan, jt_seed)
+    words = more.pop("pattern", None)
     more.setdefault("index", tuple(map(int, np.unravel_index(np.argmax(causes), causes.shape))))
     leaf = LeafCheck(
         status=gravest.status, jacobian_shape=(1, gradient.size), jt_seed=jt_seed, causes=causes,
-        wrong=int((causes == WRONG).sum()), differentiation="complex step", **more,
+        wrong=int((causes == WRONG).sum()), differentiation="complex step",
+        look_for_pattern=lambda: words, **more,
     )  # fmt: skip
     result = vjpcalc.vjp("sum(x)", {"x": np.zeros(gradient.shape)}, dtype=dtype, check="off")
     gradients = {"x": torch.from_numpy(gradient).to(getattr(torch, dtype))}

@@ -16,6 +16,7 @@ from vjpcalc.check.derivative import (
     directional,
     relative_scale,
 )
+from vjpcalc.check.fuse import as_numexpr, compiled
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.job.result import Forward
@@ -155,15 +156,13 @@ class Jacobian:
 
     def transposed(self, v: np.ndarray, entries: np.ndarray | None = None) -> np.ndarray:
         """Jᵀ·v, shape (width,), for v of shape (m,). The products are made by numexpr."""
-        import numexpr
-
-        entries = self.entries if entries is None else entries
-        layout = self.layout
+        entries = as_numexpr(self.entries if entries is None else entries)
+        v, layout = as_numexpr(v), self.layout
         if layout.columns is not None:
-            return layout.sums(numexpr.evaluate("j * v", {"j": entries, "v": v[layout.rows]}, {}))
+            return layout.sums(compiled("v0 * v1", ("f", "f"))(entries, v[layout.rows]))
         if 0 in entries.shape:
             return np.zeros(entries.shape[1])
-        return numexpr.evaluate("sum(j * v, axis=0)", {"j": entries, "v": v[:, None]}, {})
+        return compiled("sum(v0 * v1, axis=0)", ("f", "f"))(entries, v[:, None])
 
     def dense(self, entries: np.ndarray | None = None) -> np.ndarray:
         """The (m, width) matrix."""

@@ -144,6 +144,9 @@ def evenly(nodes: Sequence[Applied]) -> list[Applied]:
         by_function.setdefault(node.operator.name, []).append(node)
     kept: list[Applied] = []
     for own in by_function.values():
+        if len(own) <= ASKED:
+            kept += own
+            continue
         kept += [own[k] for k in np.unique(np.linspace(0, len(own) - 1, ASKED).round().astype(int))]
     return sorted(kept, key=lambda node: node.index)
 

@@ -205,7 +205,7 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
         got=None if worst is None else float(numbers.gradient[worst]),
         expected=None if worst is None or unknown[worst] else float(verdict.expected[worst]),
         reason=None if worst is None else _reason(vjp, witness, numbers, verdict, worst),
-        pattern=_pattern(vjp, witness, numbers, verdict),
+        look_for_pattern=functools.partial(_pattern, vjp, witness, numbers, verdict),
     )
 
 

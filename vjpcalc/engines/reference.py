@@ -49,6 +49,15 @@ class ReferenceEngine:
         created = operator.kind == "creation" and result.dtype.kind == "f"
         return result.astype(np.float64) if created else result
 
+    def of_one(
+        self, operator: Operator, values: Mapping[str, Any], moved: object
+    ) -> Callable[[np.ndarray], np.ndarray] | None:
+        """A user's function of one array, ``moved`` among the values; None if it has lists or keywords."""
+        positional, keywords = operator.arguments("torch", values)
+        if keywords or any(isinstance(value, list | tuple) for value in positional):
+            return None
+        return _yours(operator).of_one(positional, moved)
+
     def precision(self, operator: Operator, values: Mapping[str, Any]) -> Precision:
         """How precise all is on the way through a function of the user's own."""
         return _yours(operator).precision(*operator.arguments("torch", values))

@@ -79,9 +79,23 @@ class Yours:
         It is computed in float64 as far as it can be. A float32 kernel that it convolves with is widened;
         what refuses that too is given the dtypes that it has in torch's run.
         """
-        result = self._run(*_as_tensors(positional, keywords)).detach()
-        wide = result.double() if result.is_floating_point() else result
-        return wide.cpu().numpy()
+        return _as_float64(self._run(*_as_tensors(positional, keywords)))
+
+    def of_one(self, positional: Sequence[Any], moved: object) -> Callable[[np.ndarray], np.ndarray]:
+        """The same as a function of one array, which is ``moved`` among its arguments, flattened.
+
+        It is called some thousand times for one derivative.
+        """
+
+        def at(x: np.ndarray) -> np.ndarray:
+            arrays = [np.asarray(x) if value is moved else value for value in positional]
+            tensors = [
+                torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+                for value in arrays
+            ]
+            return _as_float64(self._run(tensors, {})).ravel()
+
+        return at
 
     def precision(self, positional: Sequence[Any], keywords: Mapping[str, Any]) -> Precision:
         """How precise all is on the way from its tensors to its value.
@@ -199,6 +213,11 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 def _address(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+def _as_float64(result: torch.Tensor) -> np.ndarray:
+    result = result.detach()
+    return (result.double() if result.is_floating_point() else result).cpu().numpy()
 
 
 def _converted(

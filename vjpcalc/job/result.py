@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,7 @@ class LeafCheck:
     (None without a kink). ``max_rel_error`` is the largest error of an element relative to this element, and
     ``digits`` the decimal digits that every element is right to: never more than rounding leaves of it.
     ``index`` is where the reason applies, ``got`` and ``expected`` the two numbers there (None where nothing
-    is to be expected); ``wrong`` counts the wrong elements; ``pattern`` says in words what they have in
-    common.
+    is to be expected); ``wrong`` counts the wrong elements.
     """
 
     status: str
@@ -65,7 +65,16 @@ class LeafCheck:
     got: float | None = None
     expected: float | None = None
     wrong: int = 0
-    pattern: str | None = None
+    look_for_pattern: Callable[[], str | None] | None = field(default=None, repr=False, compare=False)
+
+    @functools.cached_property
+    def pattern(self) -> str | None:
+        """What the wrong elements have in common, in words; looked for once it is asked for."""
+        return None if self.look_for_pattern is None else self.look_for_pattern()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To be pickled, it knows its pattern, and no longer how to look for it."""
+        return {**self.__dict__, "pattern": self.pattern, "look_for_pattern": None}
 
     def to_dict(self) -> dict[str, Any]:
         def number(value: float | None) -> float | str | None:
