@@ -28,6 +28,7 @@ OVERHEAD = 500  # element operations that starting one operator is worth
 # So many evaluations are made at any size where columns share them: four times as many as a probe's, enough
 # for a 5×5 stencil, so that an error which is seen at n = 200 is seen at n = 20,000.
 FEW = 32
+ALIKE = 6  # binary orders of magnitude; no step suits numbers farther apart (sin at 1 and 1e12)
 AT_ONCE = 64  # columns, between two reports of progress
 # More summands than this are added up pairwise: one after the other, 100,000 lose two digits.
 CROWDED = 64
@@ -245,6 +246,10 @@ def explicit(replay: Replay) -> Layout:
     shape = replay.primal.size, scale.size
     pattern = replay.pattern
     colours = None if pattern is None else pattern.colours
+    if colours is not None and not replay.analytic:
+        with np.errstate(all="ignore"):
+            sizes = np.floor(np.log2(scale.ravel()) / ALIKE)
+        colours = np.unique(np.stack([colours, sizes]), axis=1, return_inverse=True)[1].ravel()
     if pattern is None or colours is None or not (pattern.single or 2 * int(colours.max()) < scale.size):
         return Layout(shape, scale)
     return Layout(shape, scale, pattern.rows, pattern.columns, colours)

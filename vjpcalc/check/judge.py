@@ -49,8 +49,8 @@ HALF = 10.0**-0.5
 SIDES = 1e-5
 # Numbers that are looked at one by one, the worst first; the rest are like them.
 EXAMINED = 16
-# Farther than this many times what some pairs of runs explain, more would not explain it either: one pair may
-# miss an effect that cancels by chance, USUAL hardly.
+# Farther than this many times what some pairs of runs explain, more would not explain it either. One pair may
+# miss most of it by chance, USUAL hardly.
 NEAR = {QUICK: 1e4, USUAL: 100.0, THOROUGH: 100.0}
 
 
@@ -64,8 +64,8 @@ class Numbers:
     A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's
     operators are known to lose on top. ``smallest`` is the dtype's smallest subnormal, ``largest`` its
     largest number.
-    ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``; in QUICK
-    pairs torch's gradient alone, for all of them.
+    ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``; of none,
+    how far it moves torch's gradient alone, for all.
     ``slopes(k)`` looks at the k-th number in a second way; None where there is none.
     """
 

@@ -49,11 +49,23 @@ def smallest(dtype: torch.dtype) -> float:
     return info.smallest_normal * info.eps
 
 
+def loudness(doubtful: np.ndarray, pairs: int) -> float:
+    """How many ulps of noise there are to be in a measurement for the ``doubtful`` numbers.
+
+    One pair of runs that is to show how much rounding can explain at all is LOUD: one ulp of a number just
+    below 1 may be rounded away (`1 - sigmoid(x)` at 30), and then it shows nothing.
+    """
+    return LOUD if pairs == QUICK and doubtful.any() else 1.0
+
+
 def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray, int], np.ndarray]:
     """The noise of what ``run`` gives, as a judge asks for it: nothing is run where nothing is doubtful."""
 
     def noise(doubtful: np.ndarray, pairs: int) -> np.ndarray:
-        return half_range(map(run, noises(pairs))) if doubtful.any() else np.zeros(doubtful.shape)
+        if not doubtful.any():
+            return np.zeros(doubtful.shape)
+        ulps = loudness(doubtful, pairs)
+        return half_range(map(run, noises(pairs, ulps=ulps))) / ulps
 
     return noise
 
@@ -117,7 +129,9 @@ class GradientNoise:
 
         What functions of the user's own round inside of them counts where there is a doubt.
         """
-        inside = pairs > QUICK and any(node.operator.function for node in self.vjp.trace.applied)
+        inside = (pairs > QUICK or ulps > 1) and any(
+            node.operator.function for node in self.vjp.trace.applied
+        )
         runs = self._runs.setdefault((ulps, inside), [])
         for noise in noises(pairs, skip=len(runs) // 2):
             runs.append(self._run(noise, ulps, inside))
@@ -150,8 +164,10 @@ class GradientNoise:
 
 
 @stage("noise")
-def reference_noise(witness: Witness, v: np.ndarray, wanted: np.ndarray, pairs: int) -> np.ndarray:
-    """How far Jᵀ·v moves where the values inside of the reference's operators move by one ulp, shape (n,).
+def reference_noise(
+    witness: Witness, v: np.ndarray, wanted: np.ndarray, pairs: int, ulps: float = 1.0
+) -> np.ndarray:
+    """How far Jᵀ·v moves where the values inside of the reference's operators move by some ulps, shape (n,).
 
     torch's noise goes around its operators; a softmax or a gelu cancels inside of one. Measured for the
     elements that are ``wanted``, a few hundred at the most; 0 where there is no complex step to measure by.
@@ -167,8 +183,10 @@ def reference_noise(witness: Witness, v: np.ndarray, wanted: np.ndarray, pairs: 
             along = functools.partial(replay.complex_step, noise=noise)
             return jacobian.transposed(v, evaluate(jacobian.layout, along, wanted))
 
-        return half_range(noisy(noise) for noise in noises(pairs))
+        return half_range(noisy(noise) for noise in noises(pairs, ulps=ulps))
     for k in np.flatnonzero(wanted)[:ASKED]:
         direction, factor = witness.direction(scale, k)
-        width[k] = half_range(v @ replay.complex_step(direction, noise) / factor for noise in noises(pairs))
+        width[k] = half_range(
+            v @ replay.complex_step(direction, noise) / factor for noise in noises(pairs, ulps=ulps)
+        )
     return width

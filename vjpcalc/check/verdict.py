@@ -27,6 +27,7 @@ from vjpcalc.check.noise import (
     GradientNoise,
     cancelling,
     depth_and_accuracy,
+    loudness,
     reference_noise,
 )
 from vjpcalc.check.nonfinite import backward_origin, forward_origin, output_not_finite
@@ -143,10 +144,11 @@ def _noise(
     """
     name = witness.jacobian.leaf
     eps = numbers.eps
-    moved = torch_noise.of(name, witness.projected, pairs)
+    ulps = loudness(doubtful, pairs)
+    moved = torch_noise.of(name, witness.projected, pairs, ulps) / ulps
     if not doubtful.any():
         return moved
-    reference = (eps / EPS) * reference_noise(witness, v, doubtful, pairs)
+    reference = (eps / EPS) * reference_noise(witness, v, doubtful, pairs, ulps) / ulps
     if witness.jacobian.method == COMPLEX_STEP:
         steady = doubtful & (moved > JUMP * np.fmax(reference, eps * numbers.size))
         if steady.any():

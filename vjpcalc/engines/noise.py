@@ -39,12 +39,12 @@ LOOSE_SLOPE = frozenset({"gelu"})
 Noise = Callable[[Sequence[int]], np.ndarray]
 
 
-def noises(pairs: int, skip: int = 0) -> list[Noise]:
+def noises(pairs: int, skip: int = 0, ulps: float = 1.0) -> list[Noise]:
     """One source for each run: called with a shape, it gives an array of it, of sizes from 0.5 to 1, ±.
 
-    The first ``skip`` pairs are left out: whoever has used them asks for the rest.
+    The sizes are of ``ulps``. The first ``skip`` pairs are left out: whoever has used them asks for the rest.
     """
-    return [_noise(seed, sign) for seed in range(skip, pairs) for sign in (1.0, -1.0)]
+    return [_noise(seed, sign * ulps) for seed in range(skip, pairs) for sign in (1.0, -1.0)]
 
 
 def value_is_exact(row: Operator) -> bool:
@@ -76,8 +76,8 @@ def _drawn(seed: int) -> np.ndarray:
     return np.tile(generator.choice([-1.0, 1.0], DRAWN) * generator.uniform(0.5, 1.0, DRAWN), 2)
 
 
-def _noise(seed: int, sign: float) -> Noise:
-    drawn = sign * _drawn(seed)
+def _noise(seed: int, factor: float) -> Noise:
+    drawn = factor * _drawn(seed)
     at = 0
 
     def moves(shape: Sequence[int]) -> np.ndarray:
