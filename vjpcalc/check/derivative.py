@@ -22,7 +22,8 @@ import numpy as np  # noqa: TID253 (imported only once there is something to dif
 
 from vjpcalc.check.germ import NoGerm, germ
 from vjpcalc.check.ladder import BLOCK, combinations, estimate, level_of, step, steps
-from vjpcalc.check.replay import EPS, STEP, BranchFlip, Replay
+from vjpcalc.check.replay import STEP, BranchFlip, Replay
+from vjpcalc.check.rounding import EPS
 from vjpcalc.engines.noise import noises
 from vjpcalc.language.trace import Decision
 from vjpcalc.stages import stage
@@ -58,7 +59,7 @@ CURVED = 1e-3  # of what curvature says of the second look: its own error
 KINK = 1e-5  # of the slope: how far the two sides must be apart
 GROWS = 0.75  # of the change before: a side's slope that changes by more has no limit (log: 1, x**1.5: 0.55)
 CANCELLED = 2.0**-24  # of |f|: the most that cancellation is taken to leave as rounding: (x + 1e8) - 1e8
-CHAINED = 4.0  # times how far errors of a user's functions, of random signs, move what is computed of them
+CHAINED = 4.0  # times how far errors of random signs move it: terms that cancel by chance (f(x) - f(y))
 STAIRS = 0.25  # relative: how well large steps agree on a slope that the smallest know nothing of
 
 
@@ -142,8 +143,13 @@ def _by_complex_step(replay: Replay, direction: np.ndarray, kinked: bool) -> Der
     value = replay.complex_step(direction)
     error, method = EPS * np.abs(value) + 4 * SUBNORMAL / STEP, COMPLEX_STEP
     if replay.linear:
-        moved = np.abs(replay.complex_step(direction, doubt=noises(1)[0]) - value)
-        error, method = error + CHAINED * moved + TRUST * np.abs(value), DIFFERENCES
+        random = noises(1)[0]
+        with np.errstate(all="ignore"):
+            by_chance, alike = (
+                np.abs(replay.complex_step(direction, doubt=doubt) - value)
+                for doubt in (lambda slope: random(slope.shape), np.sign)
+            )
+            error, method = error + np.fmax(CHAINED * by_chance, alike) + TRUST * np.abs(value), DIFFERENCES
     exact = Derivative(value, error, method)
     if not kinked:
         return exact

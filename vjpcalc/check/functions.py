@@ -8,7 +8,7 @@ backward alone (nodes.py) and what its program is judged by come of the same eva
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,12 @@ from vjpcalc.check.alone import alone
 from vjpcalc.check.jacobian import explicit, explicit_cost
 from vjpcalc.check.linear import Linear
 from vjpcalc.check.replay import Replay
+from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness, replayed
 from vjpcalc.language.trace import Applied, Trace
 from vjpcalc.operators.row import Operator
 
-EVEN = 3**0.5  # times its standard deviation: the most that an evenly spread rounding is off by
+UNIFORM = 3**0.5  # times its standard deviation: the most that a uniformly distributed rounding is off by
 
 
 @dataclass(eq=False)
@@ -63,13 +64,17 @@ class Functions:
             self._replays[node.index, number] = Replay(self._alone(node), f"argument {number}")
         return self._replays[node.index, number]
 
-    def witness(self, node: Applied, number: int) -> Witness:
+    def witness(
+        self, node: Applied, number: int, progress: Callable[[int, int], None] | None = None
+    ) -> Witness:
         """What a gradient of that tensor is compared with."""
         if (node.index, number) not in self._witnesses:
-            self._witnesses[node.index, number] = replayed(self.replay(node, number), "auto", self.limit)
+            self._witnesses[node.index, number] = replayed(
+                self.replay(node, number), "auto", self.limit, progress
+            )
         return self._witnesses[node.index, number]
 
-    def whole(self, replay: Replay) -> Witness | None:
+    def whole(self, replay: Replay, progress: Callable[[int, int], None] | None = None) -> Witness | None:
         """The witness of a leaf where its program is nothing but one of these nodes."""
         nodes = [node for node in replay.varying.values() if isinstance(node, Applied)]
         if len(nodes) != 1 or nodes[0] not in self.nodes or replay.targets != tuple(nodes):
@@ -77,23 +82,21 @@ class Functions:
         numbers = [number for number, source in enumerate(nodes[0].inputs) if source is replay.leaf]
         if len(numbers) != 1:
             return None
-        witness = self.witness(nodes[0], *numbers)
+        witness = self.witness(nodes[0], numbers[0], progress)
         return replace(witness, jacobian=replace(witness.jacobian, leaf=replay.name), replay=replay)
 
     def rounded_to(self, replay: Replay) -> float:
         """The largest part of themselves to which those on a leaf's way round their values; 0 without any.
 
-        It is known of what could be watched, and measured of the rest.
+        It is known of those that could be watched, and measured of the rest.
         """
         units = [0.0]
-        for node in self.nodes:
-            numbers = [k for k, source in enumerate(node.inputs) if source.index in replay.varying]
-            if not numbers:
-                continue
-            own = self.replay(node, numbers[0])
-            with np.errstate(all="ignore"):
-                measured = EVEN * np.nanmax(own.rounding / np.abs(own.primal), initial=0.0)
-            units.append(own.eps / 2 if own.seen else float(measured))
+        for (index, _), own in self._replays.items():
+            if index in replay.varying and own.eps > EPS:
+                values = np.abs(own.primal)
+                with np.errstate(all="ignore"):
+                    measured = UNIFORM * np.max(own.rounding / values, where=values > 0, initial=0.0)
+                units.append(own.eps / 2 if own.seen else float(measured))
         return max(units)
 
     def linear(self, node: Applied, number: int) -> Linear | None:
@@ -115,7 +118,7 @@ class Functions:
             or not np.isfinite(jacobian.entries + jacobian.errors).all()
         ):
             return None
-        return Linear.of(jacobian.dense(), jacobian.dense(jacobian.errors))
+        return Linear.of(jacobian)
 
 
 def _place(node: Applied) -> tuple[Any, ...]:

@@ -29,6 +29,7 @@ from vjpcalc.job.result import Cause
 # of erf at 5.4 is 30 off (it rounds x²), that of silu at 30 is 13, NumPy's complex power 8 at 1e-12.
 KERNEL = 64.0
 WIDE = 1e-6  # the eps of a dtype in which so much is nothing; in float16 it would be 6 %
+ROUNDINGS = 2.0
 # Times the noise that is measured: a few runs see less than the whole range, and an operator may round more
 # than once inside (softmax and layer_norm over the whole table, in every dtype).
 NOISE_FACTOR = 2.0
@@ -118,7 +119,8 @@ class Verdict:
     def unknown(self) -> np.ndarray:
         """The numbers of which nothing is to be expected: at a kink, and where no digit can be told."""
         unsure = (self.causes == Cause.UNSURE) & (self.doubt > HALF * np.abs(self.expected))
-        return unsure | (self.causes == Cause.KINK) | (self.causes == Cause.ILL_CONDITIONED)
+        lost = (self.causes == Cause.ILL_CONDITIONED) & (self.relative > HALF)
+        return unsure | lost | (self.causes == Cause.KINK)
 
     @property
     def digits(self) -> float:
@@ -163,7 +165,7 @@ def agree(numbers: Numbers) -> Verdict:
     )
     error = distance(numbers.gradient, numbers.expected)
     size = np.where(np.isfinite(numbers.size), numbers.size, np.abs(numbers.gradient))
-    roundings = max(numbers.depth, KERNEL) if numbers.eps < WIDE else numbers.depth
+    roundings = max(numbers.depth, KERNEL) if numbers.eps < WIDE else min(numbers.depth, ROUNDINGS)
     usual = (numbers.eps * roundings + numbers.accuracy) * size
     floor = numbers.depth * max(numbers.smallest, UNDERFLOW)
     tiny = (np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected)) <= floor) & (error > usual)
@@ -192,9 +194,12 @@ def rounding(numbers: Numbers, verdict: Verdict, doubtful: np.ndarray) -> np.nda
     for pairs, farthest in NEAR.items():
         if not near.any():
             break
+        if pairs == QUICK and numbers.eps >= WIDE:
+            continue  # loud noise is as large as the numbers
         measured = numbers.noise(near, pairs)
         verdict.noise = np.where(near, np.fmax(verdict.noise, measured), verdict.noise)
-        verdict.tolerance = np.where(near, agreed + NOISE_FACTOR * measured, verdict.tolerance)
+        factor = NOISE_FACTOR if numbers.eps < WIDE else 1.0
+        verdict.tolerance = np.where(near, agreed + factor * verdict.noise, verdict.tolerance)
         error = distance(numbers.gradient, verdict.expected)
         unexplained = unexplained & ~(error <= verdict.tolerance)
         by_rounding = verdict.tolerance - verdict.doubt

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
+
+if TYPE_CHECKING:
+    from vjpcalc.check.jacobian import Jacobian
 
 SPARSE = 0.25  # of all entries: with no more than these, the others are not stored
 NOTHING = 1e-11  # relative to the largest entry: a 0 that may be off by no more is one
@@ -25,13 +28,18 @@ class Linear:
     columns: np.ndarray | None = None
 
     @classmethod
-    def of(cls, values: np.ndarray, errors: np.ndarray) -> Self:
-        """The map of two (m, n) matrices, without the zeros where these are most of it."""
+    def of(cls, jacobian: Jacobian) -> Self:
+        """The map that a Jacobian is, without its zeros where these are most of it."""
+        shape, values, errors = jacobian.shape, jacobian.entries, jacobian.errors
         zero = (values == 0) & (errors <= NOTHING * np.max(np.abs(values), initial=0.0))
+        rows, columns = jacobian.layout.rows, jacobian.layout.columns
+        if rows is not None and columns is not None:
+            kept = ~zero
+            return cls(shape, values[kept], errors[kept], rows[kept], columns[kept])
         if np.count_nonzero(~zero) > SPARSE * values.size:
-            return cls(values.shape, values, errors)
+            return cls(shape, values, errors)
         rows, columns = np.nonzero(~zero)
-        return cls(values.shape, values[rows, columns], errors[rows, columns], rows, columns)
+        return cls(shape, values[rows, columns], errors[rows, columns], rows, columns)
 
     @property
     def relative(self) -> float:

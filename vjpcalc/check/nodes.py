@@ -22,7 +22,8 @@ from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, Verdict, judge
 from vjpcalc.check.noise import in_doubt
-from vjpcalc.check.replay import EPS, Replay
+from vjpcalc.check.replay import Replay
+from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness, replayed
 from vjpcalc.diagnostics import Diagnostic, element_name, raised
 from vjpcalc.engines.noise import Noise

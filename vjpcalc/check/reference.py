@@ -9,7 +9,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 import torch  # noqa: TID253
 
 from vjpcalc.check import words
-from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.diagnostics import Diagnostic, raised
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.job.result import Forward
 from vjpcalc.language.naming import text_of
@@ -35,8 +35,9 @@ def reference_trace(run: Forward) -> tuple[Trace | None, str | None]:
         raise
     except Diagnostic as diagnostic:
         return None, f"the reference engine cannot run the program: {diagnostic.message}"
-    if any(node.operator.function and not _repeats(node) for node in trace.applied):
-        return None, "the program is not deterministic: two runs of its forward differ"
+    for applied in trace.applied:
+        if applied.operator.function and (trouble := _unlike(applied)):
+            return None, trouble
     decisions = [decision for decision in trace.decisions if not decision.of_reference]
     taken = [decision.taken for decision in decisions if isinstance(decision.taken, bool)]
     torch_taken = [decision.taken for decision in run.trace.decisions if isinstance(decision.taken, bool)]
@@ -49,10 +50,16 @@ def reference_trace(run: Forward) -> tuple[Trace | None, str | None]:
     return trace, None
 
 
-def _repeats(node: Applied) -> bool:
-    """True if a function of the user's own gives the same once more."""
+def _unlike(node: Applied) -> str | None:
+    """What is wrong with a function of the user's own that does not give the same once more, in words."""
     values = {name: with_values(value, lambda source: source.value) for name, value in node.arguments.items()}
-    return np.array_equal(ReferenceEngine().apply(node.operator, values), node.value, equal_nan=True)
+    try:
+        again = ReferenceEngine().apply(node.operator, values)
+    except Exception as error:
+        return f"the reference engine cannot run the program: {node.operator.name} raised {raised(error)}"
+    if np.array_equal(again, node.value, equal_nan=True):
+        return None
+    return "the program is not deterministic: two runs of its forward differ"
 
 
 def differs(trace: Trace, run: Forward, noise: Callable[[str], np.ndarray]) -> str | None:

@@ -14,8 +14,7 @@ import numpy as np  # noqa: TID253 (imported only once there is a trace to repla
 
 from vjpcalc.check.fuse import Step, as_numexpr, compiled, steps
 from vjpcalc.check.linear import Linear
-from vjpcalc.check.rounding import EPS as EPS
-from vjpcalc.check.rounding import rounding
+from vjpcalc.check.rounding import EPS, rounding
 from vjpcalc.check.sparsity import Pattern, pattern
 from vjpcalc.engines.noise import Noise, accumulates, slope_is_exact, value_is_exact
 from vjpcalc.engines.reference import ReferenceEngine
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from vjpcalc.check.functions import Functions
     from vjpcalc.engines.yours import Precision
 
+# The relative errors of the user's functions in a row, added up, with which their chain is still believed:
+# 800 times tanh, each rounded to bfloat16, amplify theirs beyond all measure.
+OFF = 0.1
 # The complex step, relative to |x|. A power of 2 is exact, and even this one's square root vanishes beside 1.
 STEP = 2.0**-300
 
@@ -73,9 +75,10 @@ class Replay:
     @functools.cached_property
     def linear(self) -> dict[int, list[tuple[Node, Linear]]]:
         """The derivatives of the user's functions on the way, by the nodes' indices and for each argument on
-        the way; empty where there are none, or one of them is not known.
+        the way; empty where there are none, one of them is not known, or they err too much one after another.
         """
         known: dict[int, list[tuple[Node, Linear]]] = {}
+        off = 0.0
         for node in self.smooth.values():
             if not isinstance(node, Applied) or node.operator.function is None:
                 continue
@@ -88,7 +91,8 @@ class Replay:
                     if linear is None:
                         return {}
                     own.append((source, linear))
-        return known
+                    off += linear.relative
+        return known if off <= OFF else {}
 
     @functools.cached_property
     def _real_steps(self) -> list[Step]:
@@ -168,14 +172,17 @@ class Replay:
                 raise BranchFlip(decision)
 
     def complex_step(
-        self, direction: np.ndarray, noise: Noise | None = None, doubt: Noise | None = None
+        self,
+        direction: np.ndarray,
+        noise: Noise | None = None,
+        doubt: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> np.ndarray:
         """J·direction by a complex step, shape (m,): exact to rounding, but for the user's functions.
 
         Im f(x + ih·direction) / h with h = 2⁻³⁰⁰ (Squire and Trapp, SIAM Review 40, 1998). After each step
         the real part is set back to the traced value: it cannot have moved, and some complex kernels are
         careless with it. ``noise`` moves every value and derivative on the way at random by one unit in the
-        last place, and ``doubt`` what comes of a user's function by up to its error.
+        last place; ``doubt`` says of the slopes of a user's function by how much of their errors they move.
         """
         values: dict[int, np.ndarray] = {self.leaf.index: self.leaf.value + 1j * STEP * direction}
         for step in self._complex_steps if noise is None else self._single_steps:
@@ -185,7 +192,7 @@ class Replay:
                 if noise is None:
                     result.real = step.node.value
                 if doubt is not None and step.node.index in self.linear:
-                    result.imag += self._chained(step.node, values, Linear.doubt) * doubt(result.shape)
+                    result.imag += self._chained(step.node, values, Linear.doubt) * doubt(result.imag)
                 result.imag[np.isnan(step.node.value)] = np.nan  # sqrt(-1): a number only to a complex kernel
             values[step.node.index] = result
         return self._join(
@@ -252,7 +259,7 @@ class Replay:
             try:
                 return self(x)
             except BranchFlip:
-                return self.primal
+                return np.full_like(self.primal, np.nan)
 
         x = np.asarray(self.leaf.value, dtype=np.float64)
         return rounding(at, x, self.primal, self.eps, seen=self.seen)

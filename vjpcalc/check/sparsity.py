@@ -19,7 +19,7 @@ import numpy as np  # noqa: TID253 (imported only once there is a trace to repla
 from vjpcalc.check.colouring import colouring
 from vjpcalc.check.linear import Linear
 from vjpcalc.check.nans import dependence
-from vjpcalc.check.sets import LARGE_SHARE, SMALL, Dense, Sets, distinct, stacked, starts_of, union
+from vjpcalc.check.sets import SMALL, Dense, Sets, distinct, stacked, starts_of, union
 from vjpcalc.engines.kernels.linalg import einsum_labels, tensordot_labels
 from vjpcalc.engines.kernels.neural import sliding_windows
 from vjpcalc.engines.reference import ReferenceEngine
@@ -235,26 +235,12 @@ def _seen(node: Applied, known: Mapping[int, Dependence]) -> Dependence:
                 },
             )
 
-        tables = dependence(at, source.value, node.value)
-        if tables is None:
+        found = dependence(at, source.value, node.value)
+        if found is None:
             return _all(node, known)
-        share = functools.reduce(np.multiply, (table.mean(axis=1) for table in tables), np.ones(size))
-        if share.mean() > LARGE_SHARE:
-            return _all(node, known)
-        rows, *places = np.nonzero(_crossed(tables))
         part = known[source.index]
-        parts.append((part.sets, part.places[tuple(places)], rows))
+        parts.append((part.sets, part.places.ravel()[found[1]], found[0]))
     return _entries(node, known, parts)
-
-
-def _crossed(tables: Sequence[np.ndarray]) -> np.ndarray:
-    """The entries that are in all of some tables (m, size), of a dimension each: (m, *sizes)."""
-    ndim = len(tables)
-    parts = [
-        table.reshape(table.shape[0], *(table.shape[1] if other == axis else 1 for other in range(ndim)))
-        for axis, table in enumerate(tables)
-    ]
-    return functools.reduce(np.logical_and, parts)
 
 
 def _entries(

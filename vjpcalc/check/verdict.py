@@ -34,7 +34,7 @@ from vjpcalc.check.nonfinite import backward_origin, forward_origin, output_not_
 from vjpcalc.check.pattern import dimensions, pattern, suspects
 from vjpcalc.check.reference import differs, reference_trace
 from vjpcalc.check.references import reference_faults
-from vjpcalc.check.replay import EPS
+from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness, witness
 from vjpcalc.engines.noise import ON_MATRICES
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Cause, Check, LeafCheck
@@ -191,8 +191,8 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
             vjp.gradients[jacobian.leaf].numel(),
         ),
         jt_seed=shaped(np.where(unknown, np.nan, verdict.expected)),
-        max_abs_error=float(np.max(error[comparable], initial=0.0)),
-        max_rel_error=float(np.max(relative[comparable], initial=0.0)),
+        max_abs_error=None if unknown.all() else float(np.max(error[comparable], initial=0.0)),
+        max_rel_error=None if unknown.all() else float(np.max(relative[comparable], initial=0.0)),
         tolerance=float(
             verdict.tolerance[worst] if worst is not None else verdict.tolerance.max(initial=0.0)
         ),
@@ -274,7 +274,11 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
     if not np.isfinite(expected):
         if cause == Cause.KINK:
             return _kink(witness, numbers, verdict, k)
-        return output_not_finite(vjp) or f"{name}: Jᵀ·seed is not finite in the reference engine"
+        if (why := output_not_finite(vjp)) is not None:
+            return why
+        if numbers.coarse:
+            return words.no_slope(name, gradient)
+        return f"{name}: Jᵀ·seed is not finite in the reference engine"
     if cause == Cause.WRONG and not _has_two_slopes(numbers, verdict, k):
         return words.apart(name, gradient, expected)
     if cause in (Cause.KINK, Cause.WRONG):

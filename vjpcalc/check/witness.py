@@ -133,7 +133,7 @@ def witness(
     if method == "forward":
         return Witness(forward_jacobian(run, leaf, progress), method, tuple(run.leaves[leaf].shape), None)
     replay = Replay(trace, leaf, functions=functions)
-    if method == "auto" and functions is not None and (whole := functions.whole(replay)):
+    if method == "auto" and functions is not None and (whole := functions.whole(replay, progress)):
         return whole
     if method != "probe" and (end := ending(trace, replay.varying, replay.targets)):
         inner = Replay(trace, leaf, end.targets, functions)

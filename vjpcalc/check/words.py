@@ -103,6 +103,13 @@ def unsure(name: str, gradient: float, expected: float, doubt: float) -> str:
     )
 
 
+def no_slope(name: str, gradient: float) -> str:
+    return (
+        f"{name}: differences of the forward show no slope: its values scatter there by more than rounding "
+        f"does (backward gives {gradient + 0.0:.6g})"
+    )
+
+
 def kink(name: str, what: str, slopes: Sequence[float], gradient: float) -> str:
     """A point with two slopes, from the left and from the right, and where torch's number lies."""
     if not all(map(math.isfinite, slopes)):
