@@ -85,16 +85,16 @@ AGREE = {
         Cause.PASSED,
     ),
     "and one more": (beside(1 + 3 * 2.0**-7, 1.0, size=1.0, **BFLOAT16), Cause.WRONG),
-    "which noise explains, once": (
-        beside(1 + 4 * 2.0**-7, 1.0, size=1.0, **BFLOAT16, noise={USUAL: 2 * 2.0**-7}),
+    "which twice the noise explains": (
+        beside(1 + 4 * 2.0**-7, 1.0, size=1.0, **BFLOAT16, noise={USUAL: 2.0**-7}),
         Cause.PASSED,
     ),
-    "and not twice": (
-        beside(1 + 5 * 2.0**-7, 1.0, size=1.0, **BFLOAT16, noise={QUICK: 2.0**-7, USUAL: 2 * 2.0**-7}),
+    "and no more": (
+        beside(1 + 5 * 2.0**-7, 1.0, size=1.0, **BFLOAT16, noise={USUAL: 2.0**-7, THOROUGH: 2.0**-7}),
         Cause.WRONG,
     ),
     "which a quick look saw": (
-        beside(1 + 4 * 2.0**-7, 1.0, size=1.0, **BFLOAT16, noise={QUICK: 2 * 2.0**-7}),
+        beside(1 + 4 * 2.0**-7, 1.0, size=1.0, **BFLOAT16, noise={QUICK: 2.0**-7}),
         Cause.PASSED,
     ),
     "as accurate as torch is": (beside(1 + 2.0**-20, 1.0, size=1.0, accuracy=2.0**-20), Cause.PASSED),
