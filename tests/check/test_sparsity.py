@@ -163,6 +163,12 @@ def test_the_pattern_is_the_one_made_by_hand(what: str) -> None:
     np.testing.assert_array_equal(found, np.asarray(expected, bool))
 
 
+@pytest.mark.usefixtures("_at_any_size")
+def test_an_argument_of_one_element_counts_for_every_output() -> None:
+    program = replay("f(x, x[0])", RNG.normal(size=4), use={"f": lambda x, s: x * s})
+    np.testing.assert_array_equal(mask(program), [[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]])
+
+
 # Functions of the user's own of a 2×2 matrix, which is a part of a 2×3 one.
 A, B, C, D = [1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 0]
 ROW, OTHER, ALL = [1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0], [1, 1, 0, 1, 1, 0]

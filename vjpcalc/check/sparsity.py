@@ -222,7 +222,11 @@ def _seen(node: Applied, known: Mapping[int, Dependence]) -> Dependence:
     engine, size = ReferenceEngine(), numel(node.shape)
     parts = []
     for source in node.inputs:
-        if source.index not in known or size <= 1 or numel(source.shape) <= 1:
+        if source.index not in known or size <= 1 or numel(source.shape) == 0:
+            continue
+        if numel(source.shape) == 1:  # there is nothing to tell apart
+            part = known[source.index]
+            parts.append((part.sets, np.repeat(part.places.ravel(), size), np.arange(size)))
             continue
 
         def at(x: np.ndarray, moved: Node = source) -> np.ndarray:
