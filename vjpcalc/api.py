@@ -78,7 +78,7 @@ def jacobian(
 ) -> dict[str, torch.Tensor]:
     """The explicit Jacobian of each leaf, of shape (output elements, leaf elements), float64.
 
-    The reference engine's forward values are differentiated: see ``check/derivative.py``. The arguments are
+    The reference engine's forward values are differentiated: see ``check/directional.py``. The arguments are
     those of ``vjp``. Several outputs are joined in order. Raises Diagnostic.
 
     >>> jacobian("x**2", {"x": [1, 2, 3]})["x"].tolist()

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from vjpcalc.check.derivative import Sided, differences, relative_scale
+from vjpcalc.check.derivative import Sided, relative_scale
+from vjpcalc.check.differences import differences
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.job.autograd import forward

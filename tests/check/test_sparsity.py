@@ -15,7 +15,7 @@ from test_operators import CASES, constants, run_reference
 from vjpcalc.check import colouring as colours
 from vjpcalc.check import sets, sparsity
 from vjpcalc.check.colouring import MOST_COLOURS, colouring
-from vjpcalc.check.derivative import directional
+from vjpcalc.check.directional import directional
 from vjpcalc.check.jacobian import FEW, Jacobian, Layout, evaluate, evaluations, explicit, jacobian
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay

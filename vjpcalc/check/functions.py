@@ -74,8 +74,11 @@ class Functions:
             )
         return self._witnesses[node.index, number]
 
-    def whole(self, replay: Replay, progress: Callable[[int, int], None] | None = None) -> Witness | None:
+    def whole(self, leaf: str, progress: Callable[[int, int], None] | None = None) -> Witness | None:
         """The witness of a leaf where its program is nothing but one of these nodes."""
+        if not self.nodes:
+            return None
+        replay = Replay(self.trace, leaf, linear=self.linear)
         nodes = [node for node in replay.varying.values() if isinstance(node, Applied)]
         if len(nodes) != 1 or nodes[0] not in self.nodes or replay.targets != tuple(nodes):
             return None

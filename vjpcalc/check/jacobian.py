@@ -13,9 +13,9 @@ from vjpcalc.check.derivative import (
     DIFFERENCES,
     Derivative,
     Sided,
-    directional,
     relative_scale,
 )
+from vjpcalc.check.directional import directional
 from vjpcalc.check.fuse import as_numexpr, compiled
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import Diagnostic

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vjpcalc.check.jacobian import Jacobian
 
 SPARSE = 0.25  # of all entries: with no more than these, the others are not stored
-NOTHING = 1e-11  # relative to the largest entry: a 0 that may be off by no more is one
+NOTHING = 1e-11  # relative to the largest slope: an error that is not worth an evaluation
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,11 +118,11 @@ def _entries(seen: Seen, shape: tuple[int, ...]) -> float:
 
 def _listed(seen: Seen, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """All of them, by rows and columns. Raises _Mixed."""
-    if all(pair is None for digits in seen for pair in digits):
+    if _entries(seen, shape) > MOST:
         raise _Mixed
     fixed, free = _forms(seen, _outputs(seen))
     forms, which = np.unique(free, axis=0, return_inverse=True)
-    if len(forms) > KINDS or _entries(seen, shape) > MOST:
+    if len(forms) > KINDS:
         raise _Mixed
     rows, columns = [], []
     for number, form in enumerate(forms):

@@ -186,6 +186,11 @@ class _Asked:
         pairs = zip(self.node.inputs, self.beside.inputs, strict=True)
         return {source: torch.from_numpy(np.array(other.value)) for source, other in pairs}
 
+    @functools.cached_property
+    def forward(self) -> Trace:
+        """The node alone, where torch has it."""
+        return alone(self.node, self.functions.use)
+
     def applied(self) -> ByItself:
         """The node applied once more."""
         return by_itself(self.node, self.engine, lambda source: self.point[source].clone())
@@ -225,7 +230,7 @@ class _Asked:
         except (Exception, SystemExit) as error:
             faults.append(self.fault("spent", detail=self.told(error)))
         try:
-            shape = (self.beside or alone(self.node, self.functions.use).outputs["y"]).shape
+            shape = (self.beside or self.forward.outputs["y"]).shape
         except BadReference:
             raise
         except Diagnostic:
@@ -251,7 +256,7 @@ class _Asked:
         """What is handed to the ``number``-th argument is compared with this."""
         if self.beside is not None:
             return self.functions.witness(self.beside, number)
-        replay = Replay(alone(self.node, self.functions.use), f"argument {number}")
+        replay = Replay(self.forward, f"argument {number}")
         return replayed(replay, "auto", self.functions.limit)
 
     def told(self, error: BaseException) -> str:

@@ -21,7 +21,6 @@ from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.language.trace import Applied, Decision, Kink, Node, Trace, with_values
 
 if TYPE_CHECKING:
-    from vjpcalc.check.functions import Functions
     from vjpcalc.engines.yours import Precision
 
 # The relative errors of the user's functions in a row, added up, with which their chain is still believed:
@@ -41,7 +40,8 @@ class BranchFlip(Exception):  # noqa: N818 (an event, not an error)
 class Replay:
     """The outputs of a trace, or other ``targets`` in it, as a function of one leaf.
 
-    ``functions`` are the user's functions in the trace, by which a complex step may go through them.
+    ``linear`` gives the derivative of a node, a user's function, with respect to one of its tensors, by which
+    a complex step may go through it.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Replay:
         trace: Trace,
         leaf: str,
         targets: Iterable[Node] | None = None,
-        functions: Functions | None = None,
+        linear: Callable[[Applied, int], Linear | None] | None = None,
     ) -> None:
         self.name, self.leaf = leaf, trace.inputs[leaf]
         self.targets = tuple(trace.outputs.values() if targets is None else targets)
@@ -57,7 +57,7 @@ class Replay:
         self._decisions = trace.decisions
         self.varying = varying(trace, self.leaf, through_constants=True)
         self.smooth = varying(trace, self.leaf, through_constants=False)
-        self._functions = functions
+        self._linear = linear
         self._trace = trace
 
     @functools.cached_property
@@ -82,12 +82,12 @@ class Replay:
         for node in self.smooth.values():
             if not isinstance(node, Applied) or node.operator.function is None:
                 continue
-            if self._functions is None:
+            if self._linear is None:
                 return {}
             known[node.index] = own = []
             for number, source in enumerate(node.inputs):
                 if source.index in self.smooth:
-                    linear = self._functions.linear(node, number)
+                    linear = self._linear(node, number)
                     if linear is None:
                         return {}
                     own.append((source, linear))

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
-from vjpcalc.check.derivative import COMPLEX_STEP, differences, random_directions, relative_scale
+from vjpcalc.check.derivative import COMPLEX_STEP, random_directions, relative_scale
+from vjpcalc.check.differences import differences
 from vjpcalc.check.germ import NoGerm, germ
 from vjpcalc.check.jacobian import Jacobian
 from vjpcalc.check.replay import Replay

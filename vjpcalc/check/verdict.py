@@ -86,7 +86,8 @@ def check(
         own = Functions(trace, vjp.job.use, limit)
         for name in vjp.gradients:
             tell = None if progress is None else functools.partial(progress, name)
-            witnesses[name] = witness(vjp.forward, trace, name, method, limit, tell, own)
+            whole = own.whole(name, tell) if method == "auto" else None
+            witnesses[name] = whole or witness(vjp.forward, trace, name, method, limit, tell, own.linear)
         faults += node_faults(vjp, own)
         faulty = {name for fault in faults for name in fault.leaves}
         for name, one in witnesses.items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
@@ -17,14 +16,12 @@ from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.ending import Ending, ending
 from vjpcalc.check.forward import forward_jacobian
 from vjpcalc.check.jacobian import FEW, Jacobian, Layout, evaluation_cost, explicit, explicit_cost, jacobian
+from vjpcalc.check.linear import Linear
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_name
 from vjpcalc.job.result import Forward
-from vjpcalc.language.trace import Trace
+from vjpcalc.language.trace import Applied, Trace
 from vjpcalc.stages import stage
-
-if TYPE_CHECKING:
-    from vjpcalc.check.functions import Functions
 
 PROBES = 8  # random directions of a probe
 
@@ -124,19 +121,17 @@ def witness(
     method: str,
     limit: int,
     progress: Callable[[int, int], None] | None = None,
-    functions: Functions | None = None,
+    linear: Callable[[Applied, int], Linear | None] | None = None,
 ) -> Witness:
     """The witness of a leaf by a method of the check, ``trace`` being the reference engine's.
 
-    ``functions`` are the user's functions in it.
+    ``linear`` gives the derivatives of the user's functions in it: see Replay.
     """
     if method == "forward":
         return Witness(forward_jacobian(run, leaf, progress), method, tuple(run.leaves[leaf].shape), None)
-    replay = Replay(trace, leaf, functions=functions)
-    if method == "auto" and functions is not None and (whole := functions.whole(replay, progress)):
-        return whole
+    replay = Replay(trace, leaf, linear=linear)
     if method != "probe" and (end := ending(trace, replay.varying, replay.targets)):
-        inner = Replay(trace, leaf, end.targets, functions)
+        inner = Replay(trace, leaf, end.targets, linear)
         layout = explicit(inner)
         if layout.colours is not None:
             found = _within(inner, layout, method, limit, progress)
