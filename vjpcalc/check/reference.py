@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
@@ -68,13 +68,12 @@ def differs(trace: Trace, run: Forward, noise: Callable[[str], np.ndarray]) -> s
     They may differ by the root of eps; beyond that, by no more than rounding moves them: ``noise(output)``.
     """
     for name, output in run.outputs.items():
-        by_torch, relative = {name: as_float64(output)}, math.sqrt(torch.finfo(output.dtype).eps)
-        if _differing(trace, by_torch, relative) is None:
+        mine, others = np.asarray(trace.outputs[name].value, float), np.asarray(as_float64(output), float)
+        relative = math.sqrt(torch.finfo(output.dtype).eps)
+        if _differing(mine, others, relative) is None:
             continue
-        differing = _differing(trace, by_torch, relative, NOISY * noise(name))
-        if differing is not None:
-            index = differing[1]
-            mine, others = trace.outputs[name].value, by_torch[name]
+        index = _differing(mine, others, relative, NOISY * noise(name))
+        if index is not None:
             place = f"'{name}'" + (f" at {list(index)}" if others.size > 1 else "")
             dtype, why = dtype_of(output), _overflow(run.trace, trace)
             return words.forwards_differ(place, float(others[index]), float(mine[index]), dtype, why)
@@ -92,23 +91,18 @@ def required_reference(run: Forward) -> Trace:
 
 
 def _differing(
-    trace: Trace, values: Mapping[str, np.ndarray], relative: float, noise: np.ndarray | float = 0.0
-) -> tuple[str, tuple[int, ...]] | None:
-    """Where the outputs of a reference trace are not these values: which one, and its worst element.
+    mine: np.ndarray, other: np.ndarray, relative: float, noise: np.ndarray | float = 0.0
+) -> tuple[int, ...] | None:
+    """Where two outputs of one shape are farthest apart; None: they are the same.
 
     ``relative`` is to the largest of the output, ``noise`` comes on top. What is not finite is left out.
-    None: they are the same.
     """
-    for name, value in values.items():
-        mine, other = np.asarray(trace.outputs[name].value, float), np.asarray(value, float)
-        if mine.shape != other.shape:
-            return name, ()
-        with np.errstate(all="ignore"):
-            finite = np.isfinite(mine) & np.isfinite(other)
-            error = np.where(finite, np.abs(mine - other), 0.0)
-            scale = float(np.max(np.abs(np.where(finite, mine, 0.0)), initial=0.0))
-        if (error.ravel() > relative * scale + noise + 1e-300).any():
-            return name, tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(mine) & np.isfinite(other)
+        error = np.where(finite, np.abs(mine - other), 0.0)
+        scale = float(np.max(np.abs(np.where(finite, mine, 0.0)), initial=0.0))
+    if (error.ravel() > relative * scale + noise + 1e-300).any():
+        return tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
     return None
 
 
