@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
@@ -30,6 +30,10 @@ OVERHEAD = 500  # element operations that starting one operator is worth
 FEW = 32
 ALIKE = 6  # binary orders of magnitude; no step suits numbers farther apart (sin at 1 and 1e12)
 AT_ONCE = 64  # columns, between two reports of progress
+# A step of a number below this may be so small that what is computed of it underflows: it is tried once more,
+# WIDER (atan2 at 1e-300 and -1e-9 lost half of its digits).
+UNDERFLOWS = 2.0**-600
+WIDER = 2.0**10
 # More summands than this are added up pairwise: one after the other, 100,000 lose two digits.
 CROWDED = 64
 
@@ -283,6 +287,8 @@ def jacobian(
     if "kink" in parts and not parts["kink"].any():
         parts = {name: parts[name] for name in ("value", "error")}
     found = {name: part if name == "kink" else layout.by_length(part) for name, part in parts.items()}
+    if method == COMPLEX_STEP:
+        found["error"] = np.fmax(found["error"], _underflow(replay, layout, found["value"]))
     return Jacobian(
         leaf=replay.name,
         layout=layout,
@@ -294,6 +300,19 @@ def jacobian(
         right=found.get("right"),
         flipped=flipped,
     )
+
+
+def _underflow(replay: Replay, layout: Layout, entries: np.ndarray) -> np.ndarray | float:
+    """How far off complex steps are that are as small as the numbers, laid out as ``entries``."""
+    x = np.abs(np.asarray(replay.leaf.value, dtype=np.float64))
+    tiny = (x > 0) & (x < UNDERFLOWS)
+    if not tiny.any():
+        return 0.0
+    own = tiny.ravel() if layout.elements is None else tiny.ravel()[layout.elements]
+    own = np.append(own, np.zeros(layout.width - own.size, bool))
+    wider = replace(layout, scale=np.where(tiny, WIDER * layout.scale, layout.scale))
+    off = 2 * distance(evaluate(wider, replay.complex_step, own), entries)
+    return np.where(own if layout.columns is None else own[layout.columns], off, 0.0)
 
 
 def _derivatives(replay: Replay, layout: Layout) -> Iterator[tuple[Evaluation, Derivative]]:

@@ -14,10 +14,11 @@ from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.job.result import Forward
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.scope import BadReference
-from vjpcalc.language.trace import Applied, Trace, with_values
+from vjpcalc.language.trace import Applied, Node, Trace, with_values
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64, dtype_of
 
+LEAST = 1e-300  # what is closer together is the same
 NOISY = 4.0  # times what one-ulp changes move an output: two engines may differ by as much
 
 
@@ -65,14 +66,19 @@ def _unlike(node: Applied) -> str | None:
 def differs(trace: Trace, run: Forward, noise: Callable[[str], np.ndarray]) -> str | None:
     """Where the outputs of a reference trace are not torch's, in words.
 
-    They may differ by the root of eps; beyond that, by no more than rounding moves them: ``noise(output)``.
+    They may differ by the root of eps, relative to what is computed on the way to each of their elements
+    (torch's gelu at -7 is off by an ulp of 7); beyond that, by no more than rounding moves them:
+    ``noise(output)``.
     """
     for name, output in run.outputs.items():
         mine, others = np.asarray(trace.outputs[name].value, float), np.asarray(as_float64(output), float)
         relative = math.sqrt(torch.finfo(output.dtype).eps)
-        if _differing(mine, others, relative) is None:
+        if _differing(mine, others, relative * np.abs(mine)) is None:
             continue
-        index = _differing(mine, others, relative, NOISY * noise(name))
+        room = relative * _sizes(trace)[trace.outputs[name]]
+        if _differing(mine, others, room) is None:
+            continue
+        index = _differing(mine, others, room + NOISY * noise(name).reshape(mine.shape))
         if index is not None:
             place = f"'{name}'" + (f" at {list(index)}" if others.size > 1 else "")
             dtype, why = dtype_of(output), _overflow(run.trace, trace)
@@ -84,26 +90,40 @@ def required_reference(run: Forward) -> Trace:
     """``reference_trace`` where nothing can be done without it. Raises Diagnostic (value)."""
     trace, trouble = reference_trace(run)
     if trace is not None:
-        trouble = differs(trace, run, lambda name: np.zeros(()))
+        trouble = differs(trace, run, lambda name: np.zeros(trace.outputs[name].shape))
     if trace is None or trouble:
         raise Diagnostic("value", trouble or "the reference engine cannot run the program")
     return trace
 
 
-def _differing(
-    mine: np.ndarray, other: np.ndarray, relative: float, noise: np.ndarray | float = 0.0
-) -> tuple[int, ...] | None:
-    """Where two outputs of one shape are farthest apart; None: they are the same.
+def _differing(mine: np.ndarray, other: np.ndarray, room: np.ndarray) -> tuple[int, ...] | None:
+    """Where two outputs of one shape are farthest apart, if that is more than there is room for, or None.
 
-    ``relative`` is to the largest of the output, ``noise`` comes on top. What is not finite is left out.
+    What is not finite is left out.
     """
     with np.errstate(all="ignore"):
-        finite = np.isfinite(mine) & np.isfinite(other)
-        error = np.where(finite, np.abs(mine - other), 0.0)
-        scale = float(np.max(np.abs(np.where(finite, mine, 0.0)), initial=0.0))
-    if (error.ravel() > relative * scale + noise + 1e-300).any():
-        return tuple(map(int, np.unravel_index(np.argmax(error), error.shape)))
+        error = np.where(np.isfinite(mine) & np.isfinite(other), np.abs(mine - other), 0.0)
+        beyond = np.where(error > room + LEAST, error, -1.0)
+    if (beyond >= 0).any():
+        return tuple(map(int, np.unravel_index(np.argmax(beyond), error.shape)))
     return None
+
+
+def _sizes(trace: Trace) -> dict[Node, np.ndarray]:
+    """How large the numbers are that each element of each node is computed of, without signs.
+
+    Element by element where an argument has the node's shape, else the largest of the argument.
+    """
+    sizes: dict[Node, np.ndarray] = {}
+    for node in trace.nodes:
+        size = np.where(np.isfinite(node.value), np.abs(node.value), 0.0).astype(float)
+        if isinstance(node, Applied):
+            by_element = node.operator.kind == "elementwise"
+            for source in node.inputs:
+                same = by_element and source.shape == node.shape
+                size = np.fmax(size, sizes[source] if same else np.max(sizes[source], initial=0.0))
+        sizes[node] = size
+    return sizes
 
 
 def _overflow(by_torch: Trace, by_reference: Trace) -> str | None:
