@@ -21,16 +21,15 @@ from dataclasses import dataclass, field
 import numpy as np  # noqa: TID253 (imported only once there is something to judge)
 
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.noise import QUICK, THOROUGH, USUAL
+from vjpcalc.check.noise import QUICK, THOROUGH, USUAL, WIDE
 from vjpcalc.check.slopes import Slopes
 from vjpcalc.job.result import Cause
 
 # Units in the last place that a kernel of float32 or float64 may err by, whoever wrote it: torch's derivative
 # of erf at 5.4 is 30 off (it rounds x²), that of silu at 30 is 13, NumPy's complex power 8 at 1e-12.
 KERNEL = 64.0
-# The eps of a dtype in which so much is nothing: in float16 it would be 6 %. There, what rounding does is
-# measured; the model allows this many roundings, so that 10 % in bfloat16 is not within it.
-WIDE = 1e-6
+# In float16 that would be 6 %. There, what rounding does is measured; the model allows this many roundings,
+# so that 10 % in bfloat16 is not within it.
 ROUNDINGS = 2.0
 # Times the noise that is measured: a few runs see less than the whole range, and an operator may round more
 # than once inside (softmax and layer_norm over the whole table, in every dtype).
@@ -65,11 +64,13 @@ class Numbers:
     ``bent`` marks the numbers at which an operator has a kink, with the slopes ``left`` and ``right``; the
     witness is ``coarse`` where it differences, and knows of no convention at a kink.
     A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's
-    operators are known to lose on top. ``smallest`` is the dtype's smallest subnormal, ``largest`` its
-    largest number.
+    operators are known to lose on top. Below ``smallest`` a number of the dtype has too few digits;
+    ``largest`` is its largest number.
     ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``; of none,
     how far it moves torch's gradient alone, for all.
     ``slopes(k)`` looks at the k-th number in a second way; None where there is none.
+    ``is_zero(candidates, noise)`` tells which of the numbers that are 0 on both sides, though rounding moves
+    torch's by ``noise``, are 0 for certain; None: all of them.
     """
 
     gradient: np.ndarray
@@ -87,6 +88,7 @@ class Numbers:
     largest: float = np.inf
     noise: Callable[[np.ndarray, int], np.ndarray]
     slopes: Callable[[int], Slopes] | None = None
+    is_zero: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
 
 @dataclass(eq=False)
@@ -315,9 +317,10 @@ def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
     value = np.fmax(np.abs(numbers.gradient), np.abs(verdict.expected))
     error = distance(numbers.gradient, verdict.expected)
     usual = BENIGN * numbers.eps * numbers.depth * np.fmin(numbers.size, value)
-    # exact zeros agree: the first row of a causal attention has one weight of 1, and its slope is 0, though
-    # an ulp of what is subtracted there would move it
-    verdict.noise = np.where(value > 0, verdict.noise, 0.0)
+    zero = passed & (value == 0) & (verdict.noise > 0)
+    if numbers.is_zero is not None and zero.any():
+        zero = numbers.is_zero(zero, verdict.noise)
+    verdict.noise = np.where(zero, 0.0, verdict.noise)
     lost = np.where(verdict.noise > usual, verdict.noise, 0.0)
     doubt = np.where(error > 0, verdict.doubt, 0.0)
     may_err = np.fmax(error, np.fmax(lost, doubt))

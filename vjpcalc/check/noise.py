@@ -15,6 +15,7 @@ import torch  # noqa: TID253
 
 from vjpcalc.check.derivative import relative_scale
 from vjpcalc.check.jacobian import evaluate
+from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise, noises
@@ -31,6 +32,7 @@ THOROUGH = 12  # … and before it is called wrong: three pairs can miss two eff
 COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)
 LINEAR = frozenset({"add", "sub", "rsub", "neg", "sum", "mean"})
 CANCELS = 1e3  # times: what so much smaller than its terms has lost digits that a reader wants to know of
+WIDE = 1e-6  # the eps of a dtype in which a few ulps are not little
 LOUD = 64.0  # ulps of noise that show whether a result answers in proportion, as rounding does
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
@@ -43,19 +45,14 @@ def half_range(results: Iterable[np.ndarray | None]) -> np.ndarray:
     return np.asarray(width / 2)
 
 
-def smallest(dtype: torch.dtype) -> float:
-    """The smallest subnormal of a dtype."""
-    info = torch.finfo(dtype)
-    return info.smallest_normal * info.eps
-
-
-def loudness(doubtful: np.ndarray, pairs: int) -> float:
-    """How many ulps of noise there are to be in a measurement for the ``doubtful`` numbers.
+def loudness(pairs: int, eps: float) -> float:
+    """How many ulps of noise there are to be in a measurement for numbers that are rounded to ``eps``.
 
     One pair of runs that is to show how much rounding can explain at all is LOUD: one ulp of a number just
-    below 1 may be rounded away (`1 - sigmoid(x)` at 30), and then it shows nothing.
+    below 1 may be rounded away (`1 - sigmoid(x)` at 30), and then it shows nothing. In the lower precisions
+    so much would be as large as the numbers.
     """
-    return LOUD if pairs == QUICK and doubtful.any() else 1.0
+    return LOUD if pairs == QUICK and eps < WIDE else 1.0
 
 
 def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray, int], np.ndarray]:
@@ -64,7 +61,7 @@ def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray,
     def noise(doubtful: np.ndarray, pairs: int) -> np.ndarray:
         if not doubtful.any():
             return np.zeros(doubtful.shape)
-        ulps = loudness(doubtful, pairs)
+        ulps = loudness(pairs, EPS)
         return half_range(map(run, noises(pairs, ulps=ulps))) / ulps
 
     return noise
@@ -123,15 +120,19 @@ class GradientNoise:
         return self.of(f"output {name}", lambda values: values, pairs)
 
     def of(
-        self, leaf: str, project: Callable[[np.ndarray], np.ndarray], pairs: int, ulps: float = 1.0
+        self,
+        leaf: str,
+        project: Callable[[np.ndarray], np.ndarray],
+        pairs: int,
+        ulps: float = 1.0,
+        *,
+        inside: bool = True,
     ) -> np.ndarray:
         """How far a leaf's gradient (n,) moves, as it is compared (``project``), over pairs of runs.
 
-        What functions of the user's own round inside of them counts where there is a doubt.
+        ``inside`` says whether it counts what functions of the user's own round inside of them.
         """
-        inside = (pairs > QUICK or ulps > 1) and any(
-            node.operator.function for node in self.vjp.trace.applied
-        )
+        inside = inside and any(node.operator.function for node in self.vjp.trace.applied)
         runs = self._runs.setdefault((ulps, inside), [])
         for noise in noises(pairs, skip=len(runs) // 2):
             runs.append(self._run(noise, ulps, inside))

@@ -22,7 +22,6 @@ from vjpcalc.check.judge import BEYOND, DOUBT, NOISE_FACTOR, UNDERFLOW, Numbers,
 from vjpcalc.check.nodes import node_faults, with_faults
 from vjpcalc.check.noise import (
     LOUD,
-    QUICK,
     THOROUGH,
     GradientNoise,
     cancelling,
@@ -36,6 +35,7 @@ from vjpcalc.check.reference import differs, reference_trace
 from vjpcalc.check.references import reference_faults
 from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness, witness
+from vjpcalc.check.zeros import is_zero
 from vjpcalc.engines.noise import ON_MATRICES
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Cause, Check, LeafCheck
 from vjpcalc.language.naming import text_of
@@ -124,8 +124,11 @@ def judge_leaf(
     if faulty:
         numbers = replace(numbers, slopes=None)
     else:
+        v = witness.seed(seed)
         numbers = replace(
-            numbers, noise=functools.partial(_noise, witness, witness.seed(seed), numbers, noise)
+            numbers,
+            noise=functools.partial(_noise, witness, v, numbers, noise),
+            is_zero=functools.partial(is_zero, witness, v, eps=numbers.eps),
         )
     return leaf_check(vjp, witness, numbers, judge(numbers, required))
 
@@ -145,15 +148,16 @@ def _noise(
     """
     name = witness.jacobian.leaf
     eps = numbers.eps
-    ulps = loudness(doubtful, pairs)
-    moved = torch_noise.of(name, witness.projected, pairs, ulps) / ulps
-    if not doubtful.any():
+    ulps = loudness(pairs, eps)
+    in_doubt = bool(doubtful.any())
+    moved = torch_noise.of(name, witness.projected, pairs, ulps, inside=in_doubt) / ulps
+    if not in_doubt:
         return moved
     reference = (eps / EPS) * reference_noise(witness, v, doubtful, pairs, ulps) / ulps
     if witness.jacobian.method == COMPLEX_STEP:
         steady = doubtful & (moved > JUMP * np.fmax(reference, eps * numbers.size))
         if steady.any():
-            loud = torch_noise.of(name, witness.projected, QUICK, LOUD)
+            loud = torch_noise.of(name, witness.projected, pairs, LOUD)  # of the same draws, louder
             moved = np.where(steady & (loud < JUMP * moved), 0.0, moved)
     # an algorithm on whole matrices errs by the size of the largest element, not of each one
     whole = eps * numbers.depth * np.max(numbers.size, initial=0.0) if _on_matrices(witness) else 0.0

@@ -13,7 +13,15 @@ import numpy as np  # noqa: TID253 (an engine is imported only once it is needed
 import torch  # noqa: TID253
 
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.engines.noise import LOOSE_SLOPE, Noise, accumulates, slope_is_exact, value_is_exact
+from vjpcalc.engines.noise import (
+    ARGUMENT,
+    LOOSE_SLOPE,
+    LOOSE_VALUE,
+    Noise,
+    accumulates,
+    slope_is_exact,
+    value_is_exact,
+)
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.yours import default_dtype
 from vjpcalc.language.trace import with_arrays
@@ -62,7 +70,7 @@ class TorchEngine:
         if self.noise is None:
             return result
         if not value_is_exact(operator) and not any(_shares(result, value) for value in positional):
-            self.perturb(result)
+            self.perturb(result, operator, positional)
         if result.grad_fn is not None and not slope_is_exact(operator):
             loose = operator.name in LOOSE_SLOPE
             result.grad_fn.register_hook(functools.partial(self._moved_cotangents, loose))
@@ -79,15 +87,25 @@ class TorchEngine:
     def is_mask(self, array: torch.Tensor) -> bool:
         return array.dtype == torch.bool
 
-    def perturb(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor, each element moved by an ulp: in place and behind autograd's back.
+    def perturb(self, result: torch.Tensor, operator: Operator, values: Sequence[Any]) -> None:
+        """Move each element of a result by an ulp: in place and behind autograd's back.
 
         So what the operator saved for its backward moves with it: many a gradient is sensitive to the
         rounding error of a saved result (1 - tanh²).
         """
-        if tensor.is_floating_point():
-            tensor.data.mul_(self._factors(tensor))
-        return tensor
+        if not result.is_floating_point():
+            return
+        data = result.data
+        moved = self._by_an_ulp(data)
+        tensors = [value for value in values if isinstance(value, torch.Tensor)]
+        if data.dtype != torch.float64 and (data == 0).any():
+            underflowed = functools.reduce(torch.logical_and, (value != 0 for value in tensors), data == 0)
+            by = self.ulps * flushed(data.dtype) * self._drawn(data)
+            moved = torch.where(underflowed, by.to(data.dtype), moved)
+        if size := LOOSE_VALUE.get(operator.name):
+            terms = tensors[0].detach() if size == ARGUMENT else torch.ones_like(data)
+            moved = moved + (self._by_an_ulp(terms) - terms)
+        data.copy_(moved)
 
     def _moved(self, row: Operator, value: Any) -> Any:
         """What goes into a long sum or a matrix algorithm, moved by an ulp, and its cotangent too."""
@@ -96,7 +114,7 @@ class TorchEngine:
         if row.function is not None and not self.inside:
             return value
         narrow = value.dtype not in (torch.float32, torch.float64)
-        return value * self._factors(value) if accumulates(row, narrow) else value
+        return self._by_an_ulp(value) if accumulates(row, narrow) else value
 
     def _moved_cotangents(
         self, loose: bool, handed: Sequence[Any], arrived: Sequence[Any]
@@ -105,16 +123,27 @@ class TorchEngine:
 
         Where the slope is ``loose`` it is moved by an ulp of 1 as well.
         """
-        moved = [None if one is None else one * self._factors(one) for one in handed]
+        moved = [None if one is None else self._by_an_ulp(one) for one in handed]
         if loose and moved[0] is not None and arrived[0] is not None:
-            moved[0] = moved[0] + arrived[0] * (self._factors(arrived[0]) - 1.0)
+            moved[0] = moved[0] + (self._by_an_ulp(arrived[0]) - arrived[0])
         return tuple(moved)
 
-    def _factors(self, tensor: torch.Tensor) -> torch.Tensor:
-        """1 ± an ulp for each element."""
+    def _by_an_ulp(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor, each element moved by an ulp: by the smallest number there is where it is subnormal."""
+        noise, info = self._drawn(tensor), torch.finfo(tensor.dtype)
+        moved = tensor * (1.0 + self.ulps * info.eps * noise).to(tensor.dtype)
+        if tensor.dtype == torch.float64:  # such numbers are too small to be judged
+            return moved
+        subnormal = (tensor != 0) & (tensor.abs() < info.smallest_normal)
+        if subnormal.any():
+            by = self.ulps * torch.sign(noise) * smallest_subnormal(tensor.dtype)
+            moved = torch.where(subnormal, tensor + by.to(tensor.dtype), moved)
+        return moved
+
+    def _drawn(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Noise shaped like a tensor, in float64."""
         assert self.noise is not None
-        step = self.ulps * torch.finfo(tensor.dtype).eps
-        return torch.from_numpy(np.asarray(1.0 + step * self.noise(tensor.shape))).to(tensor.dtype)
+        return torch.from_numpy(np.asarray(self.noise(tensor.shape)))
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -125,6 +154,21 @@ class TorchEngine:
         with default_dtype(self.dtype), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+
+
+def smallest_subnormal(dtype: torch.dtype) -> float:
+    """The smallest number of a dtype that is not 0."""
+    info = torch.finfo(dtype)
+    return info.smallest_normal * info.eps
+
+
+def flushed(dtype: torch.dtype) -> float:
+    """A size below which a kernel may give 0, since something overflows on the way to such a number.
+
+    sigmoid at -100 is 1/(1 + exp(100)) in float32, in which float16 and bfloat16 are computed, too.
+    """
+    info = torch.finfo(dtype if dtype == torch.float64 else torch.float32)
+    return max(smallest_subnormal(dtype), 1 / info.max)
 
 
 def _shares(result: torch.Tensor, value: Any) -> bool:
