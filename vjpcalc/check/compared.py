@@ -12,7 +12,7 @@ from vjpcalc.check.jacobian import Jacobian
 from vjpcalc.check.judge import Numbers
 from vjpcalc.check.slopes import kinked, slopes
 from vjpcalc.check.witness import Witness
-from vjpcalc.engines.torch import flushed
+from vjpcalc.engines.torch import smallest_subnormal
 
 ONE_NODE = 16.0  # roundings by which two backwards of one node may differ (the rows' rules beside torch)
 
@@ -36,7 +36,7 @@ def numbers_of(witness: Witness, gradient: np.ndarray, seed: np.ndarray, dtype: 
             coarse=jacobian.method == DIFFERENCES,
             eps=info.eps,
             depth=ONE_NODE,
-            smallest=flushed(dtype),
+            smallest=smallest_subnormal(dtype),
             largest=info.max,
             noise=lambda doubtful, pairs: np.zeros(own.shape),
             slopes=None if witness.replay is None else functools.partial(slopes, witness, v),

@@ -64,8 +64,8 @@ class Numbers:
     ``bent`` marks the numbers at which an operator has a kink, with the slopes ``left`` and ``right``; the
     witness is ``coarse`` where it differences, and knows of no convention at a kink.
     A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's
-    operators are known to lose on top. Below ``smallest`` a number of the dtype has too few digits;
-    ``largest`` is its largest number.
+    operators are known to lose on top. ``smallest`` is the dtype's smallest subnormal, ``largest`` its
+    largest number.
     ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``; of none,
     how far it moves torch's gradient alone, for all.
     ``slopes(k)`` looks at the k-th number in a second way; None where there is none.
@@ -171,7 +171,7 @@ def agree(numbers: Numbers) -> Verdict:
     size = np.where(np.isfinite(numbers.size), numbers.size, np.abs(numbers.gradient))
     roundings = max(numbers.depth, KERNEL) if numbers.eps < WIDE else min(numbers.depth, ROUNDINGS)
     usual = (numbers.eps * roundings + numbers.accuracy) * size
-    floor = numbers.depth * max(numbers.smallest, UNDERFLOW)
+    floor = too_small(numbers)
     tiny = (np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected)) <= floor) & (error > usual)
     unknown = np.flatnonzero(tiny | ~np.isfinite(numbers.expected))
     verdict.model = usual + floor
@@ -182,8 +182,22 @@ def agree(numbers: Numbers) -> Verdict:
             # the complex step of x³ at 0 is -ε²: a gradient of 0 is confirmed by a slope that may be 0
             none = numbers.gradient[k] == 0 and abs(slopes.value) <= slopes.doubt
             verdict.expected[k], verdict.doubt[k] = 0.0 if none else slopes.value, slopes.doubt
-            verdict.tolerance[k] = usual[k] + slopes.doubt + numbers.depth * numbers.smallest
+            verdict.tolerance[k] = usual[k] + slopes.doubt + lost_by_torch(numbers)[k]
     return verdict
+
+
+def too_small(numbers: Numbers) -> np.ndarray:
+    """The size, (n,), up to which a number has too few digits to be judged."""
+    return np.fmax(lost_by_torch(numbers), numbers.depth * UNDERFLOW)
+
+
+def lost_by_torch(numbers: Numbers) -> np.ndarray:
+    """What torch may lose of a number that is too small for its dtype, (n,).
+
+    It is some of the smallest there are; but a 0 may come of an overflow, as 1/(1 + exp(x)) does.
+    """
+    least = np.where(numbers.gradient == 0, max(numbers.smallest, 1 / numbers.largest), numbers.smallest)
+    return numbers.depth * least
 
 
 # ---- 2. would rounding explain it? -------------------------------------------------------------------------
@@ -329,6 +343,6 @@ def enough_digits(numbers: Numbers, verdict: Verdict, required: int) -> None:
     none = nothing & (verdict.relative > HALF)
     # a number that underflows is too small to judge, and so is what the witness is too coarse for; any other
     # has lost its digits to rounding
-    tiny = nothing & (value > 0) & (value <= numbers.depth * max(numbers.smallest, UNDERFLOW))
+    tiny = nothing & (value > 0) & (value <= too_small(numbers))
     verdict.causes[nothing] = Cause.ILL_CONDITIONED
     verdict.causes[tiny | (none & numbers.coarse & (doubt > np.fmax(error, lost)))] = Cause.UNSURE

@@ -18,7 +18,7 @@ from vjpcalc.check.compared import numbers_of
 from vjpcalc.check.derivative import COMPLEX_STEP
 from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.judge import BEYOND, DOUBT, NOISE_FACTOR, UNDERFLOW, Numbers, Verdict, digits, judge
+from vjpcalc.check.judge import BEYOND, DOUBT, NOISE_FACTOR, Numbers, Verdict, digits, judge, too_small
 from vjpcalc.check.nodes import node_faults, with_faults
 from vjpcalc.check.noise import (
     LOUD,
@@ -294,7 +294,7 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
         if (node := cancelling(vjp.trace, witness.jacobian.leaf)) is not None:
             return words.few_digits(name, 0, text_of(node, vjp.trace))
         return words.ill_conditioned(name, gradient, float(verdict.noise[k]))
-    if max(abs(gradient), abs(expected)) <= numbers.depth * max(numbers.smallest, UNDERFLOW):
+    if max(abs(gradient), abs(expected)) <= too_small(numbers)[k]:
         return words.too_small(name, gradient, expected)
     if numbers.coarse and abs(gradient - expected) <= verdict.doubt[k] * BEYOND:
         return words.unsure(name, gradient, expected, float(verdict.doubt[k]))

@@ -14,7 +14,6 @@ import torch  # noqa: TID253
 
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import (
-    ARGUMENT,
     LOOSE_SLOPE,
     LOOSE_VALUE,
     Noise,
@@ -72,7 +71,9 @@ class TorchEngine:
         if not value_is_exact(operator) and not any(_shares(result, value) for value in positional):
             self.perturb(result, operator, positional)
         if result.grad_fn is not None and not slope_is_exact(operator):
-            loose = operator.name in LOOSE_SLOPE
+            loose = LOOSE_SLOPE.get(operator.name)
+            if loose is not None:
+                loose = functools.partial(loose, positional[0].detach(), result.detach().clone())
             result.grad_fn.register_hook(functools.partial(self._moved_cotangents, loose))
         return result
 
@@ -98,12 +99,13 @@ class TorchEngine:
         data = result.data
         moved = self._by_an_ulp(data)
         tensors = [value for value in values if isinstance(value, torch.Tensor)]
-        if data.dtype != torch.float64 and (data == 0).any():
+        aligned = all(value.shape in (data.shape, ()) for value in tensors)
+        if data.dtype != torch.float64 and aligned and (data == 0).any():
             underflowed = functools.reduce(torch.logical_and, (value != 0 for value in tensors), data == 0)
             by = self.ulps * flushed(data.dtype) * self._drawn(data)
             moved = torch.where(underflowed, by.to(data.dtype), moved)
-        if size := LOOSE_VALUE.get(operator.name):
-            terms = tensors[0].detach() if size == ARGUMENT else torch.ones_like(data)
+        if loose := LOOSE_VALUE.get(operator.name):
+            terms = loose(tensors[0].detach())
             moved = moved + (self._by_an_ulp(terms) - terms)
         data.copy_(moved)
 
@@ -117,15 +119,19 @@ class TorchEngine:
         return self._by_an_ulp(value) if accumulates(row, narrow) else value
 
     def _moved_cotangents(
-        self, loose: bool, handed: Sequence[Any], arrived: Sequence[Any]
+        self,
+        loose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None,
+        handed: Sequence[Any],
+        arrived: Sequence[Any],
     ) -> tuple[Any, ...]:
         """What a node hands on along each edge, each moved by itself: so terms that cancel show.
 
-        Where the slope is ``loose`` it is moved by an ulp of 1 as well.
+        Where the slope is ``loose`` it is moved by an ulp of that as well.
         """
         moved = [None if one is None else self._by_an_ulp(one) for one in handed]
-        if loose and moved[0] is not None and arrived[0] is not None:
-            moved[0] = moved[0] + (self._by_an_ulp(arrived[0]) - arrived[0])
+        if loose is not None and moved[0] is not None and arrived[0] is not None:
+            terms = loose(arrived[0], handed[0])
+            moved[0] = moved[0] + (self._by_an_ulp(terms) - terms)
         return tuple(moved)
 
     def _by_an_ulp(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -165,10 +171,9 @@ def smallest_subnormal(dtype: torch.dtype) -> float:
 def flushed(dtype: torch.dtype) -> float:
     """A size below which a kernel may give 0, since something overflows on the way to such a number.
 
-    sigmoid at -100 is 1/(1 + exp(100)) in float32, in which float16 and bfloat16 are computed, too.
+    sigmoid at -100 is 1/(1 + exp(100)) in float32, in which kernels compute float16 and bfloat16, too.
     """
-    info = torch.finfo(dtype if dtype == torch.float64 else torch.float32)
-    return max(smallest_subnormal(dtype), 1 / info.max)
+    return 1 / torch.finfo(dtype if dtype == torch.float64 else torch.float32).max
 
 
 def _shares(result: torch.Tensor, value: Any) -> bool:

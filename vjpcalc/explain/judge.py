@@ -22,7 +22,7 @@ from vjpcalc.check.replay import Replay
 from vjpcalc.check.witness import replayed
 from vjpcalc.diagnostics import Diagnostic, element_name
 from vjpcalc.engines.noise import Noise
-from vjpcalc.engines.torch import flushed
+from vjpcalc.engines.torch import smallest_subnormal
 from vjpcalc.explain.rules import has_rule, run_rule
 from vjpcalc.explain.simplify import simplified
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, Cause
@@ -96,7 +96,7 @@ def by_rule(
     numbers = Numbers(
         gradient=own, expected=by_rule, size=np.fmax(np.abs(own), np.abs(by_rule)),
         doubt=np.zeros(own.shape), bent=np.zeros(own.shape, bool), eps=info.eps, depth=ONE_NODE,
-        accuracy=accuracy, smallest=flushed(dtype), largest=info.max,
+        accuracy=accuracy, smallest=smallest_subnormal(dtype), largest=info.max,
         noise=in_doubt(lambda noise: noisy(noise).ravel()),
     )  # fmt: skip
 
