@@ -12,6 +12,7 @@ from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.job.autograd import forward
 from vjpcalc.job.job import make_job
+from vjpcalc.job.result import Forward
 from vjpcalc.limits import DEFAULT_LIMIT
 
 X = np.random.default_rng(5).normal(size=(3, 4))
@@ -105,3 +106,46 @@ def test_what_has_no_derivative_of_its_own(what: str) -> None:
     trace = required_reference(forward(job))
     program = Replay(trace, "x", linear=Functions(trace, job.use, limit).linear)
     assert (program.analytic, program.linear) == (False, {})
+
+
+def functions_of(program: str, **more: object) -> tuple[Functions, Forward]:
+    use = {name: function for name, (function, _) in FUNCTIONS.items()} | more
+    run = forward(make_job(program, {"x": X}, use=use))
+    return Functions(required_reference(run), run.job.use, DEFAULT_LIMIT), run
+
+
+def test_each_node_is_known_beside_torchs() -> None:
+    """The same call in a loop is one node a turn, in both traces."""
+    functions, run = functions_of("for i in range(3):\n    x = f(x / 2)\nsoft(x)")
+    beside = functions.beside(run.trace)
+    assert [node.operator.name for node in beside] == ["f", "f", "f", "soft"]
+    for own, other in beside.items():
+        np.testing.assert_allclose(other.value, own.value.detach().numpy(), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("program", "whole"),
+    [("f(x)", True), ("soft(x)", True), ("f(x) * 1", False), ("both(x, x)", False), ("f(f(x))", False)],
+)
+def test_a_program_that_is_one_function_is_judged_as_one(program: str, whole: bool) -> None:
+    functions, _ = functions_of(program)
+    witness = functions.whole("x")
+    assert (witness is not None) == whole
+    if witness is not None:
+        written_out = FUNCTIONS[program[:-3]][1].format("x")
+        np.testing.assert_allclose(
+            witness.jacobian.dense(), exact(written_out).dense(), rtol=1e-7, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_function_rounds_to_is_known(dtype: torch.dtype) -> None:
+    functions, _ = functions_of("narrow(x)", narrow=lambda x: torch.sin(x.to(dtype)).double())
+    witness = functions.whole("x")
+    assert witness is not None
+    assert functions.rounded_to(witness.replay) == torch.finfo(dtype).eps / 2
+
+
+def test_what_computes_in_float64_rounds_to_nothing() -> None:
+    functions, _ = functions_of("f(x)")
+    assert functions.rounded_to(functions.whole("x").replay) == 0.0
