@@ -226,6 +226,8 @@ def rounding(numbers: Numbers, verdict: Verdict, doubtful: np.ndarray) -> np.nda
 
 def unsure(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
     """A witness that errs too much itself tells nothing of a gradient that is not far beyond its error."""
+    if not unexplained.any():
+        return
     coarse = verdict.doubt > DOUBT * numbers.size
     near = distance(numbers.gradient, verdict.expected) <= BEYOND * verdict.doubt
     verdict.causes[unexplained & coarse & near & ~numbers.bent] = Cause.UNSURE
@@ -241,6 +243,8 @@ def bent(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
     it is wrong, but where the witness has torch's own conventions at kinks and comes to the same. What is
     expected there is the nearest slope.
     """
+    if not numbers.bent.any():
+        return
     verdict.causes[numbers.bent] = Cause.KINK
     if numbers.left is None or numbers.right is None:
         return
@@ -258,6 +262,8 @@ def bent(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
 
 def wrong(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
     """Look at the worst unexplained numbers, one by one; those that are left take after them."""
+    if not unexplained.any():
+        return
     if numbers.slopes is None:
         verdict.causes[unexplained] = Cause.WRONG
         return
@@ -307,6 +313,8 @@ def not_finite(numbers: Numbers, verdict: Verdict) -> None:
     """A gradient that is NaN or infinite is wrong where there is a finite slope that its dtype can hold."""
     broken = ~np.isfinite(numbers.gradient)
     unknown = ~np.isfinite(verdict.expected)
+    if not (broken | unknown).any():
+        return
     verdict.causes[broken | unknown] = Cause.UNSURE
     verdict.causes[[k for k, slopes in verdict.slopes.items() if unknown[k] and slopes.bent]] = Cause.KINK
     overflows = np.abs(verdict.expected) > numbers.largest

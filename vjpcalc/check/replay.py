@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a trace to replay)
@@ -159,6 +160,13 @@ class Replay:
             return None
         values = self._values(nodes[0], lambda node: moved if node is self.leaf else node.value)
         return self._engine.of_one(operator, values, moved)
+
+    def session(self) -> AbstractContextManager[None]:
+        """To be entered for many calls in a row: what they need is then made ready once."""
+        if self._one_call is None:
+            return nullcontext()
+        (node,) = (node for node in self.varying.values() if isinstance(node, Applied))
+        return self._engine.session(node.operator)
 
     def require_decisions(self, values: Mapping[int, np.ndarray]) -> None:
         """Raise BranchFlip where a condition of the program comes out otherwise with ``values``, by node."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,10 @@ class ReferenceEngine:
         if keywords or any(isinstance(value, list | tuple) for value in positional):
             return None
         return _yours(operator).of_one(positional, moved)
+
+    def session(self, operator: Operator) -> AbstractContextManager[None]:
+        """What a user's function needs is made ready once, for many calls in a row."""
+        return _yours(operator).session()
 
     def precision(self, operator: Operator, values: Mapping[str, Any]) -> Precision:
         """How precise all is on the way through a function of the user's own."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np  # noqa: TID253 (imported only once a function is called)
@@ -67,6 +68,7 @@ class Yours:
         self.function, self.dtype = function, dtype
         self._own: list[torch.dtype] = []  # of its tensors, in torch's run
         self._way: Callable[..., Any] | None = None  # one of the ways to run it on float64 that it takes
+        self._session: int | None = None  # the thread that has one
 
     def __call__(self, *positional: Any, **keywords: Any) -> Any:
         self._own = [tensor.dtype for tensor in _tensors([positional, keywords])]
@@ -87,13 +89,18 @@ class Yours:
         It is called some thousand times for one derivative.
         """
 
+        others = {k: value for k, value in enumerate(positional) if isinstance(value, np.ndarray)}
+        tensors = [torch.from_numpy(others[k].copy()) if k in others else v for k, v in enumerate(positional)]
+        place = [k for k, value in enumerate(positional) if value is moved]
+
         def at(x: np.ndarray) -> np.ndarray:
-            arrays = [np.asarray(x) if value is moved else value for value in positional]
-            tensors = [
-                torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
-                for value in arrays
-            ]
-            return _as_float64(self._run(tensors, {})).ravel()
+            for k in place:
+                tensors[k] = torch.from_numpy(np.array(x))
+            value = np.array(_as_float64(self._run(tensors, {}))).ravel()
+            for k, array in others.items():
+                if tensors[k]._version:  # it was changed in place
+                    tensors[k] = torch.from_numpy(array.copy())
+            return value
 
         return at
 
@@ -104,24 +111,36 @@ class Yours:
         """
         return self._seen(self._run, *_as_tensors(positional, keywords))
 
-    def _run(self, positional: Sequence[Any], keywords: Mapping[str, Any]) -> torch.Tensor:
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """While it lasts, the function runs without autograd and under its dtype: for many calls in a row."""
         with torch.no_grad(), default_dtype(self.dtype):
-            if self._way is not None:
-                return self._way(positional, keywords)
-            ways = [self._plain, self._widened, self._narrow]
-            if self.dtype != torch.float64 and self._seen(self._plain, positional, keywords).eps > EPS:
-                ways = [self._widened, self._plain, self._narrow]  # a buffer of its own would round
-            first: Exception | None = None
-            for way in ways:
-                try:
-                    result = way(positional, keywords)
-                except Exception as error:
-                    first = first or error
-                else:
-                    self._way = way
-                    return result
-            assert first is not None
-            raise first
+            before, self._session = self._session, threading.get_ident()
+            try:
+                yield
+            finally:
+                self._session = before
+
+    def _run(self, positional: Sequence[Any], keywords: Mapping[str, Any]) -> torch.Tensor:
+        if self._session != threading.get_ident():
+            with self.session():
+                return self._run(positional, keywords)
+        if self._way is not None:
+            return self._way(positional, keywords)
+        ways = [self._plain, self._widened, self._narrow]
+        if self.dtype != torch.float64 and self._seen(self._plain, positional, keywords).eps > EPS:
+            ways = [self._widened, self._plain, self._narrow]  # a buffer of its own would round
+        first: Exception | None = None
+        for way in ways:
+            try:
+                result = way(positional, keywords)
+            except Exception as error:
+                first = first or error
+            else:
+                self._way = way
+                return result
+        assert first is not None
+        raise first
 
     def _plain(self, positional: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         return self.function(*positional, **keywords)
@@ -216,6 +235,8 @@ def _address(tensor: torch.Tensor) -> int:
 
 
 def _as_float64(result: torch.Tensor) -> np.ndarray:
+    if result.dtype == torch.float64 and not result.requires_grad and result.is_cpu:
+        return result.numpy()
     result = result.detach()
     return (result.double() if result.is_floating_point() else result).cpu().numpy()
 
