@@ -326,8 +326,7 @@ def _derivatives(replay: Replay, layout: Layout) -> Iterator[tuple[Evaluation, D
     waiting = list(evaluations(layout))[::-1]
     while waiting:
         parts = [waiting.pop() for _ in range(min(AT_ONCE, len(waiting)))]
-        with replay.session():
-            derivatives = directional(replay, *(part.direction for part in parts), kinked=kinked)
+        derivatives = directional(replay, *(part.direction for part in parts), kinked=kinked)
         for part, derivative in zip(parts, derivatives, strict=True):
             in_doubt = isinstance(derivative, Sided) and derivative.flipped and derivative.kink.any()
             halves = part.halves() if in_doubt and searches else []

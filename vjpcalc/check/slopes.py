@@ -67,8 +67,12 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
 
     The slopes from both sides are exact where there is a complex step (germ.py).
     """
-    replay = witness.replay
-    assert replay is not None
+    assert witness.replay is not None
+    with witness.replay.session():
+        return _slopes(witness, witness.replay, v, k)
+
+
+def _slopes(witness: Witness, replay: Replay, v: np.ndarray, k: int) -> Slopes:
     index = witness.index(k)
     beside = index is None or np.isfinite(replay.leaf.value[index])
     if not beside or not np.isfinite(replay.primal[v != 0]).all():  # what is infinite cannot be seen to move

@@ -148,7 +148,8 @@ def replayed(
 ) -> Witness:
     """The witness of a replay's leaf: explicit, or a probe; ``auto`` is explicit as far as ``limit`` goes."""
     if method != "probe":
-        found = _within(replay, explicit(replay), method, limit, progress)
+        with replay.session():
+            found = _within(replay, explicit(replay), method, limit, progress)
         if found is not None:
             return found
     m, x = replay.primal.size, np.asarray(replay.leaf.value)
