@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vjpcalc.check.judge import EXAMINED, Numbers, digits, judge
-from vjpcalc.check.noise import QUICK, THOROUGH, USUAL
+from vjpcalc.check.noise import LOUD, QUICK, THOROUGH, USUAL, Runs
 from vjpcalc.check.slopes import Slopes
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, Cause
 
@@ -43,13 +43,13 @@ def beside(gradient: Any, expected: Any, **others: Any) -> Numbers:
     for name in {"size", "doubt", "bent", "left", "right"} & fields.keys():
         fields[name] = full(fields[name])
     noise, slopes = fields.pop("noise"), fields.pop("slopes", None)
-    by_pairs = noise if isinstance(noise, dict) else dict.fromkeys((QUICK, USUAL, THOROUGH), noise)
+    by_runs = noise if isinstance(noise, dict) else dict.fromkeys((LOUD, QUICK, USUAL, THOROUGH), noise)
     if isinstance(slopes, Slopes):
         slopes = [slopes] * gradient.size
     return Numbers(
         gradient=gradient,
         expected=expected,
-        noise=lambda doubtful, pairs: full(by_pairs.get(pairs, 0.0)),
+        noise=lambda doubtful, runs: full(by_runs.get(runs, 0.0)),
         slopes=None if slopes is None else lambda k: slopes[k],
         **fields,
     )
@@ -109,25 +109,25 @@ NOISE = {
     "twice the noise": (beside(1.25, 1.0, noise=0.125), Cause.PASSED),
     "more than twice": (beside(1.25, 1.0, noise=0.12), Cause.WRONG),
     "more runs see more": (
-        beside(1.25, 1.0, noise={QUICK: 0.01, USUAL: 0.06, THOROUGH: 0.125}),
+        beside(1.25, 1.0, noise={LOUD: 0.01, USUAL: 0.06, THOROUGH: 0.125}),
         Cause.PASSED,
     ),
     "a hundred times what a few explain": (
-        beside(1.25, 1.0, noise={QUICK: 0.001, USUAL: 0.001, THOROUGH: 1.0}),
+        beside(1.25, 1.0, noise={LOUD: 0.001, USUAL: 0.001, THOROUGH: 1.0}),
         Cause.WRONG,
     ),
     "10,000 times what one pair explains": (
-        beside(1.25, 1.0, noise={QUICK: 1e-5, USUAL: 1.0, THOROUGH: 1.0}),
+        beside(1.25, 1.0, noise={LOUD: 1e-5, USUAL: 1.0, THOROUGH: 1.0}),
         Cause.WRONG,
     ),
     "what the witness errs by is no reason to look again": (
-        beside(1.25, 1.0, doubt=0.0078125, noise={QUICK: 1e-5, USUAL: 1.0, THOROUGH: 1.0}),
+        beside(1.25, 1.0, doubt=0.0078125, noise={LOUD: 1e-5, USUAL: 1.0, THOROUGH: 1.0}),
         Cause.WRONG,
     ),
     "explained, and no digit is left": (beside(2.0, 1.0, noise=0.5), Cause.ILL_CONDITIONED),
     "agreement by chance": (beside(1.0, 1.0, noise=0.5), Cause.ILL_CONDITIONED),
     "agreement to a digit": (beside(1.0, 1.0, noise=0.25), Cause.PASSED),
-    "a quick look saw more": (beside(1.25, 1.0, noise={QUICK: 0.5, USUAL: 0.125}), Cause.ILL_CONDITIONED),
+    "a quick look saw more": (beside(1.25, 1.0, noise={LOUD: 0.5, USUAL: 0.125}), Cause.ILL_CONDITIONED),
     "a neighbour's noise": (beside([1.25, 1.0], 1.0, noise=[0.0, 0.125]), Cause.WRONG),
 }
 
@@ -386,31 +386,33 @@ def test_what_nothing_can_be_expected_of(numbers: Numbers, unknown: list[bool]) 
     assert judge(numbers).unknown.tolist() == unknown
 
 
-# (numbers, the pairs of runs that are made)
+# (numbers, the runs that are made)
 RUNS = {
-    "agreement: a quick look at what cancels": (beside(1.0, 1.0, noise=0.1), [QUICK]),
-    "one pair explains it": (beside(1.25, 1.0, noise=0.125), [QUICK, QUICK]),
-    "a few do": (beside(1.25, 1.0, noise={QUICK: 0.06, USUAL: 0.125}), [QUICK, QUICK, USUAL]),
-    "a few nearly do": (beside(1.25, 1.0, noise=0.06), [QUICK, QUICK, USUAL, THOROUGH]),
-    "more would not explain it either": (beside(2.0, 1.0, noise=0.004), [QUICK, QUICK, USUAL]),
-    "nothing would": (beside(2.0, 1.0), [QUICK, QUICK]),
-    "zero on both sides": (beside(0.0, 0.0, noise=0.1), [QUICK]),
+    "agreement: a loud look at what cancels": (beside(1.0, 1.0, noise=0.1), [LOUD]),
+    "a loud pair explains it": (beside(1.25, 1.0, noise=0.125), [LOUD, LOUD]),
+    "a quiet pair does": (beside(1.25, 1.0, noise={LOUD: 0.06, QUICK: 0.125}), [LOUD, LOUD, QUICK]),
+    "a few do": (beside(1.25, 1.0, noise={LOUD: 0.06, USUAL: 0.125}), [LOUD, LOUD, QUICK, USUAL]),
+    "a few nearly do": (beside(1.25, 1.0, noise=0.06), [LOUD, LOUD, QUICK, USUAL, THOROUGH]),
+    "more would not explain it either": (beside(2.0, 1.0, noise=0.004), [LOUD, LOUD, QUICK, USUAL]),
+    "nothing would": (beside(2.0, 1.0), [LOUD, LOUD]),
+    "zero on both sides": (beside(0.0, 0.0, noise=0.1), [LOUD]),
+    "a lower precision has no loud look": (beside(1.25, 1.0, **BFLOAT16, noise=0.125), [QUICK, QUICK]),
 }
 
 
-@pytest.mark.parametrize(("numbers", "pairs"), RUNS.values(), ids=RUNS)
-def test_runs_that_are_made(numbers: Numbers, pairs: list[int]) -> None:
-    measured: list[int] = []
-    noise: Callable[[np.ndarray, int], np.ndarray] = numbers.noise
+@pytest.mark.parametrize(("numbers", "runs"), RUNS.values(), ids=RUNS)
+def test_runs_that_are_made(numbers: Numbers, runs: list[Runs]) -> None:
+    measured: list[Runs] = []
+    noise: Callable[[np.ndarray, Runs], np.ndarray] = numbers.noise
 
-    def listened(doubtful: np.ndarray, pairs: int) -> np.ndarray:
+    def listened(doubtful: np.ndarray, runs: Runs) -> np.ndarray:
         assert doubtful.any() == bool(measured)  # the first look is at all of them
-        measured.append(pairs)
-        return noise(doubtful, pairs)
+        measured.append(runs)
+        return noise(doubtful, runs)
 
     object.__setattr__(numbers, "noise", listened)
     judge(numbers)
-    assert measured == pairs
+    assert measured == runs
 
 
 # (numbers, the number that is expected in the end)

@@ -38,7 +38,7 @@ def numbers_of(witness: Witness, gradient: np.ndarray, seed: np.ndarray, dtype: 
             depth=ONE_NODE,
             smallest=smallest_subnormal(dtype),
             largest=info.max,
-            noise=lambda doubtful, pairs: np.zeros(own.shape),
+            noise=lambda doubtful, runs: np.zeros(own.shape),
             slopes=None if witness.replay is None else functools.partial(slopes, witness, v),
         )
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np  # noqa: TID253 (imported only once there is something to judge)
 
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.noise import QUICK, THOROUGH, USUAL, WIDE
+from vjpcalc.check.noise import LOUD, QUICK, THOROUGH, USUAL, WIDE, Runs, first_runs
 from vjpcalc.check.slopes import Slopes
 from vjpcalc.job.result import Cause
 
@@ -53,7 +53,7 @@ SIDES = 1e-5
 EXAMINED = 16
 # Farther than this many times what some pairs of runs explain, more would not explain it either. One pair may
 # miss most of it by chance, USUAL hardly.
-NEAR = {QUICK: 1e4, USUAL: 100.0, THOROUGH: 100.0}
+NEAR = {LOUD: 1e4, QUICK: 1e4, USUAL: 100.0, THOROUGH: 100.0}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,7 +66,7 @@ class Numbers:
     A number rounds to ``eps`` of itself at each of ``depth`` operators; ``accuracy`` is what torch's
     operators are known to lose on top. ``smallest`` is the dtype's smallest subnormal, ``largest`` its
     largest number.
-    ``noise(doubtful, pairs)`` measures how far rounding moves the numbers that are ``doubtful``; of none,
+    ``noise(doubtful, runs)`` measures how far rounding moves the numbers that are ``doubtful``; of none,
     how far it moves torch's gradient alone, for all.
     ``slopes(k)`` looks at the k-th number in a second way; None where there is none.
     ``is_zero(candidates, noise)`` tells which of the numbers that are 0 on both sides, though rounding moves
@@ -86,7 +86,7 @@ class Numbers:
     accuracy: float | np.ndarray = 0.0
     smallest: float
     largest: float = np.inf
-    noise: Callable[[np.ndarray, int], np.ndarray]
+    noise: Callable[[np.ndarray, Runs], np.ndarray]
     slopes: Callable[[int], Slopes] | None = None
     is_zero: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
@@ -205,16 +205,16 @@ def lost_by_torch(numbers: Numbers) -> np.ndarray:
 
 def rounding(numbers: Numbers, verdict: Verdict, doubtful: np.ndarray) -> np.ndarray:
     """Which of the doubtful numbers rounding does not explain; what it explains is then allowed."""
-    verdict.noise = numbers.noise(np.zeros_like(doubtful), QUICK)
+    verdict.noise = numbers.noise(np.zeros_like(doubtful), first_runs(numbers.eps))
     unexplained = doubtful
     near = unexplained
     agreed = verdict.tolerance
-    for pairs, farthest in NEAR.items():
+    for runs, farthest in NEAR.items():
         if not near.any():
             break
-        if pairs == QUICK and numbers.eps >= WIDE:
-            continue  # loud noise is as large as the numbers
-        measured = numbers.noise(near, pairs)
+        if runs == LOUD and numbers.eps >= WIDE:
+            continue
+        measured = numbers.noise(near, runs)
         verdict.noise = np.where(near, np.fmax(verdict.noise, measured), verdict.noise)
         verdict.tolerance = np.where(near, agreed + NOISE_FACTOR * verdict.noise, verdict.tolerance)
         error = distance(numbers.gradient, verdict.expected)

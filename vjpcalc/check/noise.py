@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
 from vjpcalc.check.derivative import relative_scale
 from vjpcalc.check.jacobian import evaluate
-from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.noise import Noise, noises
@@ -26,15 +26,31 @@ from vjpcalc.language.trace import Applied, Node, Trace, with_values
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
-QUICK = 1  # pairs of runs that every check makes: they see what cancels
-USUAL = 3  # pairs of runs once a number is in doubt …
-THOROUGH = 12  # … and before it is called wrong: three pairs can miss two effects that cancel by chance
+WIDE = 1e-6  # the eps of a dtype in which a few ulps are not little
 COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)
 LINEAR = frozenset({"add", "sub", "rsub", "neg", "sum", "mean"})
 CANCELS = 1e3  # times: what so much smaller than its terms has lost digits that a reader wants to know of
-WIDE = 1e-6  # the eps of a dtype in which a few ulps are not little
-LOUD = 64.0  # ulps of noise that show whether a result answers in proportion, as rounding does
 ASKED = 200  # elements at the most whose noise inside of operators is measured
+
+
+class Runs(NamedTuple):
+    """So many pairs of runs, each with noise of so many units in the last place."""
+
+    pairs: int
+    ulps: float = 1.0
+
+
+# What every check makes, to see what cancels; and how much rounding can explain at all, for it answers in
+# proportion. One ulp of a number just below 1 may be rounded away: `1 - sigmoid(x)` at 30.
+LOUD = Runs(1, 64.0)
+QUICK = Runs(1)  # in the lower precisions so much would be as large as the numbers
+USUAL = Runs(3)  # once a number is in doubt …
+THOROUGH = Runs(12)  # … and before it is called wrong: three pairs can miss two effects that cancel by chance
+
+
+def first_runs(eps: float) -> Runs:
+    """The runs that every check makes where numbers are rounded to ``eps``."""
+    return QUICK if eps >= WIDE else LOUD
 
 
 def half_range(results: Iterable[np.ndarray | None]) -> np.ndarray:
@@ -45,24 +61,13 @@ def half_range(results: Iterable[np.ndarray | None]) -> np.ndarray:
     return np.asarray(width / 2)
 
 
-def loudness(pairs: int, eps: float) -> float:
-    """How many ulps of noise there are to be in a measurement for numbers that are rounded to ``eps``.
-
-    One pair of runs that is to show how much rounding can explain at all is LOUD: one ulp of a number just
-    below 1 may be rounded away (`1 - sigmoid(x)` at 30), and then it shows nothing. In the lower precisions
-    so much would be as large as the numbers.
-    """
-    return LOUD if pairs == QUICK and eps < WIDE else 1.0
-
-
-def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray, int], np.ndarray]:
+def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray, Runs], np.ndarray]:
     """The noise of what ``run`` gives, as a judge asks for it: nothing is run where nothing is doubtful."""
 
-    def noise(doubtful: np.ndarray, pairs: int) -> np.ndarray:
+    def noise(doubtful: np.ndarray, runs: Runs) -> np.ndarray:
         if not doubtful.any():
             return np.zeros(doubtful.shape)
-        ulps = loudness(pairs, EPS)
-        return half_range(map(run, noises(pairs, ulps=ulps))) / ulps
+        return half_range(map(run, noises(*runs))) / runs.ulps
 
     return noise
 
@@ -113,30 +118,30 @@ class GradientNoise:
 
     def __init__(self, vjp: VJP) -> None:
         self.vjp = vjp
-        self._runs: dict[tuple[float, bool], list[dict[str, np.ndarray] | None]] = {}
+        self._made: dict[tuple[float, bool], list[dict[str, np.ndarray] | None]] = {}
 
-    def of_output(self, name: str, pairs: int) -> np.ndarray:
+    def of_output(self, name: str, runs: Runs) -> np.ndarray:
         """How far an output moves, flattened."""
-        return self.of(f"output {name}", lambda values: values, pairs)
+        return self.of(f"output {name}", lambda values: values, runs)
 
     def of(
         self,
         leaf: str,
         project: Callable[[np.ndarray], np.ndarray],
-        pairs: int,
-        ulps: float = 1.0,
+        runs: Runs,
         *,
         inside: bool = True,
     ) -> np.ndarray:
-        """How far a leaf's gradient (n,) moves, as it is compared (``project``), over pairs of runs.
+        """How far one ulp moves a leaf's gradient (n,), as it is compared (``project``), by some runs.
 
         ``inside`` says whether it counts what functions of the user's own round inside of them.
         """
         inside = inside and any(node.operator.function for node in self.vjp.trace.applied)
-        runs = self._runs.setdefault((ulps, inside), [])
-        for noise in noises(pairs, skip=len(runs) // 2):
-            runs.append(self._run(noise, ulps, inside))
-        return half_range(None if run is None else project(run[leaf]) for run in runs[: 2 * pairs])
+        made = self._made.setdefault((runs.ulps, inside), [])
+        for noise in noises(runs.pairs, skip=len(made) // 2):  # the engine makes it loud
+            made.append(self._run(noise, runs.ulps, inside))
+        values = (None if run is None else project(run[leaf]) for run in made[: 2 * runs.pairs])
+        return half_range(values) / runs.ulps
 
     @stage("noise")
     def _run(self, noise: Noise, ulps: float, inside: bool) -> dict[str, np.ndarray] | None:
@@ -165,10 +170,8 @@ class GradientNoise:
 
 
 @stage("noise")
-def reference_noise(
-    witness: Witness, v: np.ndarray, wanted: np.ndarray, pairs: int, ulps: float = 1.0
-) -> np.ndarray:
-    """How far Jᵀ·v moves where the values inside of the reference's operators move by some ulps, shape (n,).
+def reference_noise(witness: Witness, v: np.ndarray, wanted: np.ndarray, runs: Runs) -> np.ndarray:
+    """How far Jᵀ·v moves where the values inside of the reference's operators move by an ulp, shape (n,).
 
     torch's noise goes around its operators; a softmax or a gelu cancels inside of one. Measured for the
     elements that are ``wanted``, a few hundred at the most; 0 where there is no complex step to measure by.
@@ -184,10 +187,8 @@ def reference_noise(
             along = functools.partial(replay.complex_step, noise=noise)
             return jacobian.transposed(v, evaluate(jacobian.layout, along, wanted))
 
-        return half_range(noisy(noise) for noise in noises(pairs, ulps=ulps))
+        return half_range(noisy(noise) for noise in noises(*runs)) / runs.ulps
     for k in np.flatnonzero(wanted)[:ASKED]:
         direction, factor = witness.direction(scale, k)
-        width[k] = half_range(
-            v @ replay.complex_step(direction, noise) / factor for noise in noises(pairs, ulps=ulps)
-        )
-    return width
+        width[k] = half_range(v @ replay.complex_step(direction, noise) / factor for noise in noises(*runs))
+    return width / runs.ulps

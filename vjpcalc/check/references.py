@@ -113,7 +113,7 @@ def _noise(node: Applied, unit: float) -> np.ndarray:
     def moved(noise: Noise) -> np.ndarray | None:
         return _moved(node, lambda x: x * noise(x.shape) * unit)
 
-    return half_range(map(moved, noises(USUAL)))
+    return half_range(map(moved, noises(*USUAL)))
 
 
 def _moved(node: Applied, step: Step) -> np.ndarray | None:

@@ -24,9 +24,9 @@ from vjpcalc.check.noise import (
     LOUD,
     THOROUGH,
     GradientNoise,
+    Runs,
     cancelling,
     depth_and_accuracy,
-    loudness,
     reference_noise,
 )
 from vjpcalc.check.nonfinite import backward_origin, forward_origin, output_not_finite
@@ -139,7 +139,7 @@ def _noise(
     numbers: Numbers,
     torch_noise: GradientNoise,
     doubtful: np.ndarray,
-    pairs: int,
+    runs: Runs,
 ) -> np.ndarray:
     """How far rounding moves the numbers of a leaf: torch's gradient, and where in doubt the reference's too.
 
@@ -148,17 +148,17 @@ def _noise(
     """
     name = witness.jacobian.leaf
     eps = numbers.eps
-    ulps = loudness(pairs, eps)
     in_doubt = bool(doubtful.any())
-    moved = torch_noise.of(name, witness.projected, pairs, ulps, inside=in_doubt) / ulps
+    moved = torch_noise.of(name, witness.projected, runs, inside=in_doubt)
     if not in_doubt:
         return moved
-    reference = (eps / EPS) * reference_noise(witness, v, doubtful, pairs, ulps) / ulps
+    reference = (eps / EPS) * reference_noise(witness, v, doubtful, runs)
     if witness.jacobian.method == COMPLEX_STEP:
         steady = doubtful & (moved > JUMP * np.fmax(reference, eps * numbers.size))
         if steady.any():
-            loud = torch_noise.of(name, witness.projected, pairs, LOUD)  # of the same draws, louder
-            moved = np.where(steady & (loud < JUMP * moved), 0.0, moved)
+            loud = runs._replace(ulps=LOUD.ulps)  # the same draws
+            louder = LOUD.ulps * torch_noise.of(name, witness.projected, loud)
+            moved = np.where(steady & (louder < JUMP * moved), 0.0, moved)
     # an algorithm on whole matrices errs by the size of the largest element, not of each one
     whole = eps * numbers.depth * np.max(numbers.size, initial=0.0) if _on_matrices(witness) else 0.0
     return np.fmax(moved, reference) + whole / NOISE_FACTOR

@@ -64,7 +64,7 @@ SIGNS = (1.125, -0.875)  # of the runs of a pair: gelu(x)**2 at -9, which torch 
 Noise = Callable[[Sequence[int]], np.ndarray]
 
 
-def noises(pairs: int, skip: int = 0, ulps: float = 1.0) -> list[Noise]:
+def noises(pairs: int, ulps: float = 1.0, *, skip: int = 0) -> list[Noise]:
     """One source for each run: called with a shape, it gives an array of it, of sizes from 0.5 to 1, ±,
     times one of SIGNS.
 

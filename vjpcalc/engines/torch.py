@@ -137,9 +137,10 @@ class TorchEngine:
     def _by_an_ulp(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor, each element moved by an ulp: by the smallest number there is where it is subnormal."""
         noise, info = self._drawn(tensor), torch.finfo(tensor.dtype)
-        moved = tensor * (1.0 + self.ulps * info.eps * noise).to(tensor.dtype)
-        if tensor.dtype == torch.float64:  # such numbers are too small to be judged
-            return moved
+        step = self.ulps * info.eps
+        if tensor.dtype == torch.float64:  # subnormal ones are too small to be judged
+            return torch.addcmul(tensor, tensor, noise, value=step)
+        moved = tensor * (1.0 + step * noise).to(tensor.dtype)
         subnormal = (tensor != 0) & (tensor.abs() < info.smallest_normal)
         if subnormal.any():
             by = self.ulps * torch.sign(noise) * smallest_subnormal(tensor.dtype)
