@@ -15,9 +15,10 @@ from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness
 
 EXAMINED = 64  # numbers that are looked at one by one; the rest are like them
-# Where an element is put to see whether anything depends on it, times itself and times its sign: x²/(x² + 1)
-# at 1e10 stands still for any other large number, and x/|x| for all on this side of 0.
+# Where an element is put to see whether anything depends on it, times itself and times its sign: x²/(x² + 1) at
+# 1e10 stands still for any other large number, and x/|x| for all on this side of 0.
 PLACES, SMALL_PLACES = (0.31, 1e-3, 1.9), (0.71, 0.0313)
+FLICKER = 8 * EPS  # relative: a value that is rounded elsewhere has not moved (the cosine of what is scaled)
 STEP = 2.0**-10  # of an element, to see a minimum or maximum: x² - 2x at 1 …
 SYMMETRIC = 2.0**-6  # … is as high to the left as to the right, within this part of how it rises …
 SEEN = 2.0**10  # … and rises this many times more than rounding hides
@@ -60,8 +61,10 @@ def _at(replay: Replay, index: tuple[int, ...], value: float) -> np.ndarray:
 def _stands_still(replay: Replay, v: np.ndarray, index: tuple[int, ...]) -> bool:
     own = float(replay.leaf.value[index])
     used, here = v != 0, _at(replay, index, own)
+    room = FLICKER * np.abs(here[used])
     places = [*(own * place for place in PLACES), *(np.copysign(place, own) for place in SMALL_PLACES)]
-    return all(np.array_equal(_at(replay, index, place)[used], here[used]) for place in places)
+    elsewhere = [values for place in places if np.isfinite(values := _at(replay, index, place)[used]).all()]
+    return bool(elsewhere) and all((np.abs(values - here[used]) <= room).all() for values in elsewhere)
 
 
 def _is_extremum(replay: Replay, v: np.ndarray, index: tuple[int, ...], noise: float, eps: float) -> bool:
