@@ -16,7 +16,7 @@ from vjpcalc.check import colouring as colours
 from vjpcalc.check import sets, sparsity
 from vjpcalc.check.colouring import MOST_COLOURS, colouring
 from vjpcalc.check.directional import directional
-from vjpcalc.check.jacobian import FEW, Jacobian, Layout, evaluate, evaluations, explicit, jacobian
+from vjpcalc.check.jacobian import Jacobian, Layout, evaluate, evaluations, explicit, jacobian
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.sets import Sets
@@ -363,7 +363,6 @@ def test_progress_counts_columns() -> None:
     told: list[tuple[int, int]] = []
     jacobian(replay("x[1:] * x[:-1]", np.ones(41)), progress=lambda done, of: told.append((done, of)))
     assert told == [(21, 41), (41, 41)]
-    assert FEW >= 25  # a 5×5 stencil
 
 
 def test_float32_is_no_other_pattern() -> None:

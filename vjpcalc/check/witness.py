@@ -15,7 +15,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.ending import Ending, ending
 from vjpcalc.check.forward import forward_jacobian
-from vjpcalc.check.jacobian import FEW, Jacobian, Layout, evaluation_cost, explicit, explicit_cost, jacobian
+from vjpcalc.check.jacobian import Jacobian, Layout, evaluation_cost, explicit, jacobian, shared, within
 from vjpcalc.check.linear import Linear
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_name
@@ -168,11 +168,11 @@ def _within(
 ) -> Witness | None:
     """The explicit Jacobian if asked for or within the limit, else most of it; None if that is too much."""
     shape = replay.leaf.shape
-    if method == "explicit" or explicit_cost(replay, layout) <= limit:
+    if method == "explicit" or within(replay, layout, limit):
         return Witness(jacobian(replay, layout, progress), "explicit", shape, replay)
-    if layout.colours is None:
+    most = max(shared(limit), limit // evaluation_cost(replay)) - PROBES
+    if layout.colours is None or most < 1:
         return None
-    most = max(FEW, limit // evaluation_cost(replay)) - PROBES
     partial = _partly(layout, np.asarray(replay.leaf.value), most)
     if partial is None:
         return None
