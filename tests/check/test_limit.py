@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import vjpcalc
 from vjpcalc.check.jacobian import FEW, shared
+from vjpcalc.check.verdict import check
 from vjpcalc.limits import DEFAULT_LIMIT
 
 N = 20_000
@@ -45,3 +48,23 @@ def test_the_limit_bounds_the_derivatives_of_functions_too() -> None:
 def test_few_evaluations_are_shared_at_any_size_in_proportion_to_the_limit() -> None:
     assert [shared(limit) for limit in (0, DEFAULT_LIMIT // 4, DEFAULT_LIMIT)] == [0, FEW // 4, FEW]
     assert FEW >= 25  # a 5×5 stencil
+
+
+def test_a_probe_says_what_it_cannot_see() -> None:
+    """cumsum(x) depends on all before: its J is a full triangle."""
+    result = vjpcalc.vjp("cumsum(x, 0)", {"x": X}, np.ones(N), check="off")
+    passed = check(result)
+    leaf = passed.check.leaves["x"]
+    (said,) = leaf.sentences("x")
+    assert (passed.check.method, leaf.status) == ("probe", "passed")
+    assert said.startswith("x: compared along random directions, which add all elements up: an error of one")
+    assert f"below some {leaf.tolerance:.1g}" in said
+    assert said in str(passed.check)
+    for error, passes in ((0.01, True), (100, False)):
+        gradient = result.gradients["x"].clone()
+        gradient[7] += error * leaf.tolerance / X[7]
+        assert bool(check(replace(result, gradients={"x": gradient})).check) is passes
+
+
+def test_a_column_by_column_check_says_nothing_of_that() -> None:
+    assert vjpcalc.vjp("cumsum(x, 0)", {"x": X[:50]}, np.ones(50)).check.leaves["x"].sentences("x") == []
