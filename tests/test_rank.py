@@ -48,9 +48,12 @@ RANKS = {
     "singular, if only just": (band(20_000, 20_000, (-1, 1), (0, 1), (1, 1)), None, 20_000),
     # the least singular value of it is 2⁻ⁿ or so
     "singular to rounding": (band(3000, 3000, (0, 1), (1, 2)), None, 3000),
-    "three columns for five": (sp.hstack([sp.kron(np.ones((5, 1)), sp.eye_array(3000) + sp.eye_array(3000, k=1))]),
-                               3000, 3000),
-    "a band, and a block": (sp.block_diag([band(N, N, (0, 3), (1, 1)), np.ones((5, 5)), [[1e-9]]]), N + 2, N + 2),
+    "three columns for five": (
+        sp.hstack([sp.kron(np.ones((5, 1)), sp.eye_array(3000) + sp.eye_array(3000, k=1))]), 3000, 3000,
+    ),
+    "a band, and a block": (
+        sp.block_diag([band(N, N, (0, 3), (1, 1)), np.ones((5, 5)), [[1e-9]]]), N + 2, N + 2,
+    ),
     "too full to be known": (RNG.normal(size=(2100, 2100)), None, 2100),
 }  # fmt: skip
 

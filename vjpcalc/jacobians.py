@@ -61,9 +61,9 @@ Progress = Callable[[str, int, int], None]
 class LeafJacobian:
     """∂outputs/∂leaf as ``matrix``, (m, n); ``outputs`` (m) name its rows, ``elements`` (n) its columns.
 
-    A sparse matrix is a SciPy csr_array. ``rank`` is None where it is not known, ``rank_limit`` what it cannot
-    exceed; both are where an entry is not finite. ``structure`` is in words. ``differences`` holds for each
-    other way the largest difference, and ``places`` where it is.
+    A sparse matrix is a SciPy csr_array. ``rank`` is None where it is not known, ``rank_limit`` what it
+    cannot exceed; both are None where an entry is not finite. ``structure`` is in words. ``differences`` holds
+    for each other way the largest difference, and ``places`` where it is.
     """
 
     leaf: str
@@ -174,7 +174,8 @@ def jacobians(
             other = made[way][leaf].entries
             differences[way], places[way] = _difference(matrix.entries, other, rows, elements)
         leaves[leaf] = LeafJacobian(
-            leaf, ways[0], matrix.entries, rows, elements, *rank(_stored(matrix.entries), matrix.entries.shape),
+            leaf, ways[0], matrix.entries, rows, elements,
+            *rank(_stored(matrix.entries), matrix.entries.shape),
             tuple(structure(matrix.entries, rows, elements)), differences, places, matrix.method,
             () if kinks is None else tuple(name for name, has in zip(elements, kinks, strict=True) if has),
         )  # fmt: skip
@@ -408,7 +409,7 @@ def _stored(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return entries.row[used].astype(np.intp), entries.col[used].astype(np.intp), entries.data[used]
 
 
-# ---- structure -----------------------------------------------------------------------------------------------
+# ---- structure ---------------------------------------------------------------------------------------------
 
 
 def structure(matrix: Any, rows: Sequence[str], columns: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ def rank(entries: Entries, shape: tuple[int, int]) -> tuple[int | None, int | No
     if not len(values):
         return 0, 0
     if np.bincount(i).max() <= 1 and np.bincount(j).max() <= 1:
-        singular, large = [np.abs(values)], []
+        singular, large = [np.abs(values)], list[Entries]()
     else:
         singular, large = _blocks(i, j, values)
     found = np.concatenate([np.zeros(1), *singular])
@@ -99,8 +99,8 @@ def _within(labels: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _large(block: Entries, most: float) -> tuple[int, bool]:
-    """What the rank of a block cannot exceed, and whether as many singular values are clearly above ``most``."""
-    i, j, values = block
+    """What the rank of a block cannot exceed; whether as many singular values are clearly above ``most``."""
+    i, j, _ = block
     m, n = int(i.max()) + 1, int(j.max()) + 1
     limit = min(m, n)
     for rows, columns in _matchings(block):

@@ -1,4 +1,4 @@
-"""Programs cut at a mean, a norm or another narrow sum: J is as if it had not been cut, and explicit at any size."""
+"""Programs cut at a mean, a norm or another narrow sum: J is as if not cut, and explicit at any size."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ from vjpcalc.limits import DEFAULT_LIMIT
 N = 20_000
 X = np.linspace(0.5, 2, N)
 BLOCKS = X.reshape(-1, 20)
-STENCIL = "x[2:] * x[1:-1] - x[:-2]"  # 3 evaluations of 6 operators on 20,000 elements: some 400,000 operations
+STENCIL = (
+    "x[2:] * x[1:-1] - x[:-2]"  # 3 evaluations of 6 operators on 20,000 elements: some 400,000 operations
+)
 
 # (program, x, seed, the limit, how J is compared)
 LIMITED = {

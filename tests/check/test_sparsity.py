@@ -214,6 +214,31 @@ def test_a_function_of_the_users_shows_what_it_depends_on(function, expected: li
     np.testing.assert_array_equal(mask(program), expected)
 
 
+# Functions of neighbours: (function, the offsets that each output depends on, evaluations at the most)
+STENCILS = {
+    "a difference": (lambda x: x[1:] * x[:-1], (0, 1), 4),
+    "second differences": (lambda x: x[2:] - 2 * x[1:-1] ** 2 + x[:-2], (0, 1, 2), 8),
+    "round the corner": (lambda x: x * x.roll(1), (-1, 0), 4),
+    "halves that change places": (lambda x: torch.cat([x[700:] * 2, x[:700] ** 2]), (-700, 700), 1),
+}
+
+
+@pytest.mark.parametrize("what", STENCILS)
+def test_a_function_of_neighbours_shows_few_of_them(what: str) -> None:
+    """Whatever digits their indices differ in: 511 and 512 in ten."""
+    function, offsets, most = STENCILS[what]
+    program = replay("f(x)", RNG.uniform(0.5, 1, 1400), use={"f": function})
+    pattern = program.pattern
+    assert pattern is not None
+    assert pattern.colours is not None
+    assert pattern.colours.max() < most
+    found = set(zip(pattern.rows.tolist(), pattern.columns.tolist(), strict=True))
+    m, n = pattern.shape
+    needed = {(row, row + offset) for row in range(m) for offset in offsets if 0 <= row + offset < n}
+    assert needed <= found
+    assert len(found) <= 8 * m
+
+
 KINKED = {
     "a mask at its edge may mix": ("where(x > x[0], x ** 2, 0 * x)", [1.0, 2.0, 3.0],
                                    [[1, 0, 0], [1, 1, 0], [1, 0, 1]]),

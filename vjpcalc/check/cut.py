@@ -2,9 +2,9 @@
 
 x / norm(x) has a full Jacobian, for every output depends on all elements through one number, c. With c held,
 each depends on one; and what is summed into c does, too. So the outputs y and all that is summed, t, are
-differentiated side by side, K = ∂(y, t)/∂x with every such number held, which is sparse. The seed of t comes of
-the chain rule: w = (∂(y, t)/∂c)ᵀ·s is what arrives at c, and a sum hands it to each summand. Numbers further
-down come first. Then Jᵀ·v = Kᵀ·s.
+differentiated side by side: K = ∂(y, t)/∂x with every such number held is sparse. The seed of t comes of the
+chain rule: w = (∂(y, t)/∂c)ᵀ·s is what arrives at c, and a sum hands it to each summand. Numbers further down
+come first. Then Jᵀ·v = Kᵀ·s.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Cut:
     slopes: tuple[Jacobian, ...]
 
     def back(self, v: np.ndarray, *, sizes: bool = False) -> np.ndarray:
-        """The seed of the targets, joined, for a seed v of the outputs; of ``sizes``, none cancels another."""
+        """The seed of the targets, joined, for a seed v of the outputs; for ``sizes``, nothing cancels."""
         return self._back(v, [np.abs(own.entries) if sizes else own.entries for own in self.slopes], sizes)
 
     def doubt(self, v: np.ndarray) -> np.ndarray:

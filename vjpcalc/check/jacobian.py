@@ -26,8 +26,8 @@ from vjpcalc.operators.row import numel
 
 EVALUATIONS = 8  # of a function, for one derivative by differences
 OVERHEAD = 500  # element operations that starting one operator is worth
-# So many evaluations are made at any size where columns share them, unless the limit is lowered: four times as
-# many as a probe's, enough for a 5×5 stencil, so that an error which is seen at n = 200 is seen at n = 20,000.
+# So many evaluations are made at any size where columns share them, unless the limit is lowered: four times
+# as many as a probe's, enough for a 5×5 stencil. An error seen at n = 200 is then seen at n = 20,000.
 FEW = 32
 ALIKE = 6  # binary orders of magnitude; no step suits numbers farther apart (sin at 1 and 1e12)
 AT_ONCE = 64  # columns, between two reports of progress

@@ -476,7 +476,9 @@ def _beside_zeros(
         return None
     if 2 * np.count_nonzero(factors) > factors.size:
         return None
-    other = [label for label, n in zip(terms[1 - own], factors.shape, strict=True) if n > 1]  # broadcast, else
+    other = [
+        label for label, n in zip(terms[1 - own], factors.shape, strict=True) if n > 1
+    ]  # broadcast, else
     entries = np.nonzero(factors.squeeze())
     x, term = operands[own], terms[own]
     size = dict(zip([*term, *result], [*x.shape, *node.shape], strict=True))

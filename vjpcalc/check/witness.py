@@ -167,9 +167,7 @@ def replayed(
     return Witness(jacobian(replay, layout), "probe", x.shape, replay)
 
 
-def _apart(
-    replay: Replay, limit: int, progress: Callable[[int, int], None] | None = None
-) -> Witness | None:
+def _apart(replay: Replay, limit: int, progress: Callable[[int, int], None] | None = None) -> Witness | None:
     """The explicit Jacobian that is left where sums are held, if that is sparse and within the limit."""
     parted = cut(replay)
     if parted is None:

@@ -19,7 +19,10 @@ def jacobian(
             metavar="WAYS", help="backward, forward, numeric: the first is shown, others compared."
         ),
     ] = "numeric,backward",
-    out: Annotated[str | None, out_option(help="Write the matrices, by the file's ending; .npz and .mtx sparse where mostly 0.")] = None,
+    out: Annotated[
+        str | None,
+        out_option(help="Write the matrices, by the file's ending; .npz and .mtx sparse where mostly 0."),
+    ] = None,
 ) -> int:
     """Show the explicit Jacobian of each leaf, its rank, its structure; the verdict is the check's."""
     check_report(report)

@@ -105,8 +105,8 @@ class LeafCheck:
         """
         if self.status == PASSED and self.jt_seed is None and self.tolerance is not None:
             return [
-                f"{name}: compared along random directions, which add all elements up: an error of one element "
-                f"is hidden if, times the element, it is below some {self.tolerance:.1g}"
+                f"{name}: compared along random directions, which add all elements up: an error of one "
+                f"element is hidden if, times the element, it is below some {self.tolerance:.1g}"
             ]
         if self.reason is None:
             return []

@@ -1,8 +1,8 @@
 """Files of tensors: one entry in FORMATS for each kind, which says how it is read and how it is written.
 
     .npy                 one array; memory-mapped where it is large
-    .npz                 several, by key; or one sparse matrix, as scipy.sparse.save_npz writes it. Of several, a
-                         sparse x is what save_npz writes, too, under the keys x.format, x.shape, x.data, …
+    .npz                 several, by key; or one sparse matrix, as scipy.sparse.save_npz writes it. Among
+                         several, a sparse x has the same arrays under the keys x.format, x.shape, x.data …
     .mtx                 a matrix in NIST's Matrix Market format, sparse or dense; a vector is a column
     .pt .pth             a tensor, or nested dictionaries and lists of them (a state dict), by dotted key
     .safetensors         several, by key; needs the extra vjpcalc[safetensors]
@@ -51,8 +51,8 @@ class Format:
     """How files of some endings are read and written.
 
     ``read(path, choose)`` is given how to choose a key; a format that holds one array (``keyed`` is False)
-    never asks. ``write(stream, arrays)`` is given one array only where ``keyed`` is False, and sparse matrices
-    only where ``sparse_from`` says from how many entries on that is worth while.
+    never asks. ``write(stream, arrays)`` is given one array only where ``keyed`` is False, and sparse
+    matrices only where ``sparse_from`` says from how many entries on that is worth while.
     """
 
     endings: tuple[str, ...]
@@ -224,7 +224,7 @@ def _read_npz(path: Path, choose: Choose) -> Loaded:
 
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        parts = {name: part for name, part in _sparse_parts(names).items() if SPARSE_LEAST <= set(part)}
+        parts = {name: part for name, part in _sparse_parts(names).items() if set(part) >= SPARSE_LEAST}
         if "" in parts and not set(names) - SPARSE_NAMES:
             key = choose([""])
         else:
@@ -309,7 +309,13 @@ def _as_parts(name: str, matrix: Any) -> dict[str, np.ndarray]:
     import numpy as np
 
     rows = matrix.tocsr()
-    parts = {"format": b"csr", "shape": rows.shape, "data": rows.data, "indices": rows.indices, "indptr": rows.indptr}
+    parts = {
+        "format": b"csr",
+        "shape": rows.shape,
+        "data": rows.data,
+        "indices": rows.indices,
+        "indptr": rows.indptr,
+    }
     return {f"{name}.{key}": np.asanyarray(part) for key, part in parts.items()}
 
 
@@ -570,9 +576,9 @@ def check_target(path: str | os.PathLike[str], names: Sequence[str] = ()) -> For
 
 
 def thinned(path: str | os.PathLike[str], matrices: Arrays) -> Arrays:
-    """The matrices as they are worth writing to ``path``: sparse where they are mostly 0, if the format has that.
+    """The matrices as they are worth writing to ``path``: sparse where mostly 0, if the format has that.
 
-    The share is MOSTLY; of how many entries on it is done, the format says.
+    The share is MOSTLY; from how many entries on, the format says.
     """
     import numpy as np
 
