@@ -62,8 +62,8 @@ class LeafJacobian:
     """∂outputs/∂leaf as ``matrix``, (m, n); ``outputs`` (m) name its rows, ``elements`` (n) its columns.
 
     A sparse matrix is a SciPy csr_array. ``rank`` is None where it is not known, ``rank_limit`` what it
-    cannot exceed; both are None where an entry is not finite. ``structure`` is in words. ``differences`` holds
-    for each other way the largest difference, and ``places`` where it is.
+    cannot exceed; both are None where an entry is not finite. ``structure`` is in words, ``differences`` has
+    the largest difference to each other way, and ``places`` where it is.
     """
 
     leaf: str

@@ -82,6 +82,7 @@ NOT_CUT = {
     "at a kink that moves with the sum": "relu(x - mean(x) * 0 - 1)",
     "a slope that is not finite": "x * sqrt(sum(x - x))",
     "differences": "x * mean(erfinv(x / 3))",
+    "a mean that cancels": "layer_norm(x * 1e-4 + 9, (400,))",
 }
 
 

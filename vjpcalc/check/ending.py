@@ -104,7 +104,7 @@ def ending(trace: Trace, varying: Mapping[int, Node], outputs: Sequence[Node]) -
         if belongs:
             summed.add(index)
             if node.operator.name in SUMS or all(from_sums):
-                sizes[index] = _size(part, sizes)
+                sizes[index] = size_of(part, sizes)
     reached = {node.index: node for node in outputs if node.index in varying}
     taken = []
     for index in sorted(summed, reverse=True):
@@ -246,7 +246,7 @@ def _steady(part: Part, sizes: Mapping[int, np.ndarray]) -> bool:
     return True
 
 
-def _size(part: Part, sizes: Mapping[int, np.ndarray]) -> np.ndarray:
+def size_of(part: Part, sizes: Mapping[int, np.ndarray]) -> np.ndarray:
     """What a node made of sums would be if nothing cancelled."""
 
     def size(source: Node) -> np.ndarray:
