@@ -24,9 +24,9 @@ from vjpcalc.operators.row import numel
 
 NARROW = 8  # numbers that one sum may have
 HELD = 32  # … and all of them: each takes an evaluation
-# How many times as much as a sum its rounding may count in what is computed of it. Inside of torch's kernels a
-# mean rounds once for all elements, which noise of these does not show: 2,900 times for the layer_norm of
-# numbers around 9 that differ by 0.003. 100 for the mean of 20,000 numbers around 0.
+# How many times as much as a sum its rounding may count in what is computed of it. Inside of torch's kernels
+# a mean rounds once for all elements, which noise of these does not show: 2,900 times for the layer_norm of
+# numbers around 9 that differ by 0.003. For the mean of 20,000 numbers around 0 it is 100.
 STEADY = 256.0
 OTHER = {"a": "b", "b": "a"}  # of a product's operands
 
