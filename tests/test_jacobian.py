@@ -162,7 +162,7 @@ def test_no_line_is_wider_than_the_terminal(cli, monkeypatch: pytest.MonkeyPatch
 def test_non_finite_entries_are_shown(cli) -> None:
     out = cli("jacobian", "sqrt(x)", "x=[0,1]", "--by", "backward").out
     assert "inf" in out
-    assert "rank unknown" in out
+    assert "rank" not in out
 
 
 # ---- files and errors --------------------------------------------------------------------------------------

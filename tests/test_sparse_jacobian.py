@@ -12,7 +12,7 @@ import scipy.io
 import scipy.sparse
 
 from vjpcalc.check.jacobian import explicit
-from vjpcalc.jacobians import Reference, _shared, jacobians, matrices, rank, structure
+from vjpcalc.jacobians import Reference, _shared, jacobians, matrices, structure
 from vjpcalc.job.autograd import forward
 from vjpcalc.job.job import make_job
 from vjpcalc.report.document import Heat
@@ -56,6 +56,19 @@ STRUCTURES = {
     "very few": (np.kron(np.eye(250), np.ones((1, 2))),
                  ["block diagonal: 250 blocks of 1×2", "500 of 125,000 entries are not 0"]),
     "a permutation": (np.eye(4)[[1, 2, 3, 0]], ["a permutation"]),
+    "more than that": (-3 * np.eye(4)[[1, 2, 3, 0]], ["-3 times a permutation"]),
+    "every other element": (2 * np.eye(6)[::2], ["2 times a selection of elements",
+                                                 "zero columns: c1, c3, c5"]),
+    "padding": (np.eye(7, 5, -1), ["banded: diagonal -1 alone", "Toeplitz", "zero rows: r0, r6"]),
+    "here and there": (VARIED[:, [0, 2, 1, 4, 3]] * (np.arange(6) != 2)[:, None],
+                       ["one entry in each row and column at the most", "zero rows: r2, r5",
+                        "a zero column: c1"]),
+    "round the corner": (np.eye(8) + 2 * np.eye(8, k=3) + 3 * np.eye(8, k=-5),
+                         ["on 3 diagonals: -5, 0, 3", "Toeplitz"]),
+    "a grid": (toeplitz(40, 40, (-8, 1), (-1, 1), (0, -4), (1, 1), (8, 1)),
+               ["symmetric", "on 5 diagonals: -8, -1, 0, 1, 8", "Toeplitz"]),
+    "a band that is not full": (toeplitz(60, 60, *((k, 1.0) for k in (-1, 0, 3, 6, 9, 12, 15, 18, 21, 24))),
+                                ["banded: 1 below and 24 above the diagonal", "Toeplitz", "86.4% zeros"]),
 }  # fmt: skip
 
 
@@ -66,22 +79,6 @@ def test_what_is_said_of_the_zeros(what: str, sparse: bool) -> None:
     m, n = matrix.shape
     names = [f"r{i}" for i in range(m)], [f"c{j}" for j in range(n)]
     assert structure(scipy.sparse.csr_array(matrix) if sparse else matrix, *names) == expected
-
-
-RANKS = {
-    "of a diagonal at any size": (scipy.sparse.diags_array(np.arange(5000.0)), 4999),
-    "of one entry beyond rounding": (np.diag([1.0, 1e-20]), 1),
-    "of what is small enough": (scipy.sparse.csr_array(np.ones((3, 3))), 1),
-    "unknown of what is large": (scipy.sparse.csr_array(scipy.sparse.eye_array(3000, k=1) * 2
-                                                         + scipy.sparse.eye_array(3000)), None),
-    "unknown of what is not finite": (np.array([[np.nan, 0], [0, 1]]), None),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", RANKS)
-def test_the_rank(what: str) -> None:
-    matrix, expected = RANKS[what]
-    assert rank(matrix) == expected
 
 
 # ---- how they are made -------------------------------------------------------------------------------------

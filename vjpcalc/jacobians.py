@@ -40,15 +40,16 @@ from vjpcalc.engines.yours import default_dtype
 from vjpcalc.job.autograd import compute, dense, fault, forward
 from vjpcalc.job.job import Job
 from vjpcalc.job.result import FAILED, PASSED, VJP, Forward
+from vjpcalc.rank import rank
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 from vjpcalc.tensors.json import encode_number, to_record
 
 WAYS = ("numeric", "backward", "forward")
-RANKED = 4_000_000  # entries up to which the rank is determined
 SPARSE_FROM = 1_000_000  # entries from which a matrix is kept, compared and written sparse …
 SPARSE_SHARE = 0.1  # … if it stores at most this share of them
 TOEPLITZ_FROM = 4  # rows and columns: in fewer it is an accident
+DIAGONALS = 9  # up to which they are named: a 3×3 kernel has as many
 NEARLY_ALL = 99.5  # per cent of zeros, from which the others are counted
 AGREE = 1e-12  # relative to a row's largest entry: nearer than this the ways agree, and nothing is judged
 NAMED = 6  # elements that are called by their names
@@ -60,9 +61,9 @@ Progress = Callable[[str, int, int], None]
 class LeafJacobian:
     """∂outputs/∂leaf as ``matrix``, (m, n); ``outputs`` (m) name its rows, ``elements`` (n) its columns.
 
-    A sparse matrix is a SciPy csr_array. ``rank`` is None where an entry is not finite, or where there are
-    too many. ``structure`` is in words. ``differences`` holds for each other way the largest difference, and
-    ``places`` where it is.
+    A sparse matrix is a SciPy csr_array. ``rank`` is None where it is not known, ``rank_limit`` what it
+    cannot exceed; both are None where an entry is not finite. ``structure`` is in words, ``differences`` has
+    the largest difference to each other way, and ``places`` where it is.
     """
 
     leaf: str
@@ -71,6 +72,7 @@ class LeafJacobian:
     outputs: tuple[str, ...]
     elements: tuple[str, ...]
     rank: int | None
+    rank_limit: int | None
     structure: tuple[str, ...]
     differences: Mapping[str, float]
     places: Mapping[str, str]
@@ -125,6 +127,7 @@ class Jacobians:
             "findings": {
                 name: {
                     "rank": leaf.rank,
+                    "rank_limit": leaf.rank_limit,
                     "structure": list(leaf.structure),
                     "differences": {way: encode_number(value) for way, value in leaf.differences.items()},
                 }
@@ -171,7 +174,8 @@ def jacobians(
             other = made[way][leaf].entries
             differences[way], places[way] = _difference(matrix.entries, other, rows, elements)
         leaves[leaf] = LeafJacobian(
-            leaf, ways[0], matrix.entries, rows, elements, rank(matrix.entries),
+            leaf, ways[0], matrix.entries, rows, elements,
+            *rank(_stored(matrix.entries), matrix.entries.shape),
             tuple(structure(matrix.entries, rows, elements)), differences, places, matrix.method,
             () if kinks is None else tuple(name for name, has in zip(elements, kinks, strict=True) if has),
         )  # fmt: skip
@@ -405,19 +409,7 @@ def _stored(matrix: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return entries.row[used].astype(np.intp), entries.col[used].astype(np.intp), entries.data[used]
 
 
-# ---- rank and structure ------------------------------------------------------------------------------------
-
-
-def rank(matrix: Any) -> int | None:
-    """The number of singular values above max(m, n)·eps of the largest; None where it is not known."""
-    i, j, values = _stored(matrix)
-    m, n = matrix.shape
-    if not np.isfinite(values).all():
-        return None
-    if np.bincount(i, minlength=1).max() <= 1 and np.bincount(j, minlength=1).max() <= 1:
-        largest = np.abs(values).max(initial=0.0)
-        return int(np.sum(np.abs(values) > max(m, n) * np.finfo(float).eps * largest))
-    return None if m * n > RANKED else int(np.linalg.matrix_rank(as_dense(matrix)))
+# ---- structure ---------------------------------------------------------------------------------------------
 
 
 def structure(matrix: Any, rows: Sequence[str], columns: Sequence[str]) -> list[str]:
@@ -434,11 +426,13 @@ def structure(matrix: Any, rows: Sequence[str], columns: Sequence[str]) -> list[
         band = _band(i, j, m, n)
         words = _of_a_square(i, j, values) if m == n > 1 else []
         if not words or words == ["symmetric"]:
-            blocks = _blocks(i, j, m, n)
-            words += blocks or band
-            placed = bool(band and not blocks)
+            blocks, in_place = _blocks(i, j, m, n)
+            full_band = bool(band) and not blocks and _fills(i, j, m, n)
+            diagonals = [] if in_place or full_band else _diagonals(i, j, m, n)
+            words += diagonals or blocks or band
+            placed = full_band or bool(diagonals)
         elif band:
-            words, placed = band, True
+            words, placed = band, _fills(i, j, m, n)
         words += ["Toeplitz"] * _is_toeplitz(i, j, values, m, n)
     for names, used, noun in ((rows, i, "zero row"), (columns, j, "zero column")):
         empty = np.bincount(used, minlength=len(names)) == 0
@@ -454,16 +448,21 @@ def structure(matrix: Any, rows: Sequence[str], columns: Sequence[str]) -> list[
 
 
 def _of_one_each(i: np.ndarray, j: np.ndarray, values: np.ndarray, m: int, n: int) -> list[str]:
-    """Of a square matrix with one entry in each row and column, or a diagonal one."""
-    if m != n or m < 2:
+    """Of a matrix with one entry in each row and column at the most."""
+    down, across = np.bincount(i, minlength=m), np.bincount(j, minlength=n)
+    if min(m, n) < 2 or down.max() > 1 or across.max() > 1:
         return []
-    if np.array_equal(i, j):
-        if len(values) == n and np.all(values == values[0]):
-            return ["the identity" if values[0] == 1 else f"{values[0]:.6g} times the identity"]
-        return ["diagonal"]
-    if len(values) == n and np.all(np.bincount(i) == 1) and np.all(np.bincount(j, minlength=n) == 1):
-        return ["a permutation" if np.all(values == 1) else "one entry in each row and column"]
-    return []
+    alike = bool(np.all(values == values[0]))
+    times = "" if values[0] == 1 else f"{values[0]:.6g} times "
+    if np.all(j - i == j[0] - i[0]):
+        if m != n or i[0] != j[0]:
+            return [f"banded: diagonal {j[0] - i[0]} alone", *["Toeplitz"] * _is_toeplitz(i, j, values, m, n)]
+        return [f"{times}the identity" if alike and len(values) == n else "diagonal"]
+    if m == n == len(values):
+        return [f"{times}a permutation" if alike else "one entry in each row and column"]
+    if m == len(values) and alike:
+        return [f"{times}a selection of elements"]
+    return ["one entry in each row and column at the most"]
 
 
 def _of_a_square(i: np.ndarray, j: np.ndarray, values: np.ndarray) -> list[str]:
@@ -488,6 +487,20 @@ def _band(i: np.ndarray, j: np.ndarray, m: int, n: int) -> list[str]:
     return [named.get((-low, high), f"banded: {-low} below and {high} above the diagonal")]
 
 
+def _fills(i: np.ndarray, j: np.ndarray, m: int, n: int) -> bool:
+    """True if most of the diagonals from the first to the last one that has an entry are not 0."""
+    offsets = np.arange((j - i).min(), (j - i).max() + 1)
+    return 2 * len(i) > int((np.minimum(m, n - offsets) - np.maximum(0, -offsets)).sum())
+
+
+def _diagonals(i: np.ndarray, j: np.ndarray, m: int, n: int) -> list[str]:
+    """Of a matrix whose entries stand on a few diagonals, wherever these are."""
+    offsets = np.flatnonzero(np.bincount(j - i + m)) - m
+    if not 1 < len(offsets) <= DIAGONALS or 2 * len(offsets) >= min(m, n):
+        return []
+    return [f"on {len(offsets)} diagonals: {listed(map(str, offsets.tolist()), DIAGONALS)}"]
+
+
 def _is_toeplitz(i: np.ndarray, j: np.ndarray, values: np.ndarray, m: int, n: int) -> bool:
     """True if each diagonal has one value, and not all have the same."""
     if min(m, n) < TOEPLITZ_FROM or (np.all(values == values[0]) and len(values) == m * n):
@@ -504,8 +517,11 @@ def _is_toeplitz(i: np.ndarray, j: np.ndarray, values: np.ndarray, m: int, n: in
     )
 
 
-def _blocks(i: np.ndarray, j: np.ndarray, m: int, n: int) -> list[str]:
-    """Groups of rows that share no column with another group: the components of the graph of the entries."""
+def _blocks(i: np.ndarray, j: np.ndarray, m: int, n: int) -> tuple[list[str], bool]:
+    """Groups of rows that share no column with another group: the components of the graph of the entries.
+
+    Whether they stand along the diagonal as they are, too.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -513,7 +529,7 @@ def _blocks(i: np.ndarray, j: np.ndarray, m: int, n: int) -> list[str]:
     _, labels = connected_components(graph, directed=False)
     blocks = set(labels[i].tolist())
     if len(blocks) < 2:
-        return []
+        return [], False
     down, across = labels[:m].tolist(), labels[m:].tolist()
     heights, widths = Counter(down), Counter(across)
     shapes = {(heights[block], widths[block]) for block in blocks}
@@ -523,4 +539,5 @@ def _blocks(i: np.ndarray, j: np.ndarray, m: int, n: int) -> list[str]:
     # each block as it is come upon down the rows and across the columns: once, and in one order
     orders = [[block for block, _ in itertools.groupby(side) if block in blocks] for side in (down, across)]
     in_place = orders[0] == orders[1] and len(orders[0]) == len(blocks)
-    return [f"block diagonal: {words}" if in_place else f"{words}, once rows and columns are put in order"]
+    words = f"block diagonal: {words}" if in_place else f"{words}, once rows and columns are put in order"
+    return [words], in_place

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vjpcalc.diagnostics import Diagnostic
-from vjpcalc.tensors.files import BY_ENDING, read, write
+from vjpcalc.tensors.files import BY_ENDING, read, thinned, write
 
-HOLDING = [ending for ending, form in BY_ENDING.items() if form.sparse]
+HOLDING = [ending for ending, form in BY_ENDING.items() if form.sparse_from is not None]
 NUMBERS = np.array([[0.1, 0.0, 1 / 3], [np.nan, np.inf, 0.0], [0.0, 1e-310, -1e300]])
 
 
@@ -52,20 +52,54 @@ def test_other_formats_hold_its_zeros_too(tmp_path: Path, ending: str) -> None:
     np.testing.assert_array_equal(read(tmp_path / f"a{ending}").array, NUMBERS)
 
 
-def test_among_others_it_is_written_out(tmp_path: Path) -> None:
-    write(tmp_path / "a.npz", {"J": scipy.sparse.eye_array(2), "K": np.ones(3)})
-    assert np.load(tmp_path / "a.npz")["J"].tolist() == [[1, 0], [0, 1]]
+def test_several_have_their_names_before_the_keys_of_each(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    write(path, {"J": scipy.sparse.csc_array(NUMBERS), "K": np.ones(3), "L": scipy.sparse.eye_array(2)})
+    for name, expected in {"J": NUMBERS, "K": np.ones(3), "L": np.eye(2)}.items():
+        np.testing.assert_array_equal(read(path, name).array, expected)
+    assert message(path, path.read_bytes()).startswith("'a.npz' holds 3 arrays: say which")
+    with np.load(path) as z:  # as README says
+        J = scipy.sparse.csr_array((z["J.data"], z["J.indices"], z["J.indptr"]), z["J.shape"])  # noqa: N806
+    np.testing.assert_array_equal(J.toarray(), NUMBERS)
+    assert read(path, "J.indptr").array.tolist() == [0, 2, 4, 6]
+
+
+MOSTLY_ZERO, HALF_ZERO = np.diag([1.0, np.nan, 2.0]), np.array([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0]])
+# (a matrix, whether an .npz file has it sparse, and an .mtx file)
+THIN = {
+    "a small diagonal": (MOSTLY_ZERO, False, True),
+    "just half of it": (HALF_ZERO, False, True),
+    "more than half of it": (HALF_ZERO + np.eye(2, 3, 2), False, False),
+    "of 10,000 entries": (np.eye(100), False, True),
+    "of more": (np.eye(100, 101), True, True),
+    "large and full": (np.tril(np.ones((120, 120))), False, False),
+    "large, sparse already": (scipy.sparse.eye_array(3, format="csr"), True, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", THIN)
+def test_what_is_mostly_zero_is_written_sparse(tmp_path: Path, what: str) -> None:
+    matrix, in_npz, in_mtx = THIN[what]
+    full = matrix.toarray() if scipy.sparse.issparse(matrix) else matrix
+    for ending in (".npz", ".mtx", ".npy", ".csv"):
+        path = tmp_path / f"a{ending}"
+        write(path, thinned(path, {"J": matrix}))
+        np.testing.assert_array_equal(read(path).array, full)
+    form = "coordinate" if in_mtx else "array"
+    assert (tmp_path / "a.mtx").read_text().startswith(f"%%MatrixMarket matrix {form} real general\n")
+    with np.load(tmp_path / "a.npz") as written:
+        assert ("J" in written, "indptr" in written) == (not in_npz, in_npz)
 
 
 HUGE = scipy.sparse.eye_array(100_000, format="csr")
 
 
-@pytest.mark.parametrize(("ending", "others"), [(".csv", {}), (".npy", {}), (".npz", {"K": np.ones(2)})])
+@pytest.mark.parametrize(("ending", "others"), [(".csv", {}), (".npy", {}), (".pt", {"K": np.ones(2)})])
 def test_one_that_is_too_large_to_be_written_out_is_not(tmp_path: Path, ending: str, others: dict) -> None:
     with pytest.raises(Diagnostic, match="100,000 × 100,000 entries: too many to be written") as caught:
         write(tmp_path / f"a{ending}", {"J": HUGE, **others})
     assert caught.value.kind == "usage"
-    assert "stays sparse" in caught.value.hint
+    assert "in .npz it stays sparse" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,12 +24,15 @@ def numbers_of(witness: Witness, gradient: np.ndarray, seed: np.ndarray, dtype: 
     v, weight = witness.seed(seed), witness.seed(np.abs(seed), sizes=True)
     with np.errstate(all="ignore"):
         own = witness.projected(gradient)
+        doubt = transposed(jacobian, weight, jacobian.errors)
+        if (more := witness.seed_doubt(np.abs(seed))) is not None:
+            doubt = doubt + transposed(jacobian, more, np.abs(jacobian.entries))
         size = np.fmax(transposed(jacobian, weight, np.abs(jacobian.entries)), np.abs(own))
         return Numbers(
             gradient=own,
             expected=transposed(jacobian, v, jacobian.entries),
             size=np.fmax(size, witness.projected_size(np.abs(gradient))),
-            doubt=transposed(jacobian, weight, jacobian.errors),
+            doubt=doubt,
             bent=kinked(jacobian, v),
             left=None if jacobian.left is None else transposed(jacobian, v, jacobian.left),
             right=None if jacobian.right is None else transposed(jacobian, v, jacobian.right),

@@ -58,6 +58,8 @@ class Ending:
     targets: tuple[Node, ...]
     parts: tuple[Part, ...]
 
+    words = ", before the last sum"  # after what is said of the columns
+
     def back(self, v: np.ndarray, *, sizes: bool = False) -> np.ndarray:
         """Lᵀ·v: the seed of the targets, joined, for a seed v of the outputs; for ``sizes`` |L|ᵀ·v."""
         arriving: dict[int, np.ndarray] = {}
@@ -102,7 +104,7 @@ def ending(trace: Trace, varying: Mapping[int, Node], outputs: Sequence[Node]) -
         if belongs:
             summed.add(index)
             if node.operator.name in SUMS or all(from_sums):
-                sizes[index] = _size(part, sizes)
+                sizes[index] = size_of(part, sizes)
     reached = {node.index: node for node in outputs if node.index in varying}
     taken = []
     for index in sorted(summed, reverse=True):
@@ -125,7 +127,7 @@ def _parts(varying: Mapping[int, Node], outputs: Sequence[Node]) -> dict[int, Pa
     stack = [node for node in outputs if node.index in leading]
     while stack:
         node = stack.pop()
-        part = _part(node, varying) if isinstance(node, Applied) and node.index not in parts else None
+        part = part_of(node, varying) if isinstance(node, Applied) and node.index not in parts else None
         if part is not None:
             inner = [source for source, _ in part.backs if source.index in leading]
             if part.linear or len(inner) == len(part.backs):
@@ -134,7 +136,8 @@ def _parts(varying: Mapping[int, Node], outputs: Sequence[Node]) -> dict[int, Pa
     return parts
 
 
-def _part(node: Applied, varying: Mapping[int, Node]) -> Part | None:
+def part_of(node: Applied, varying: Mapping[int, Node]) -> Part | None:
+    """How the cotangent of a node goes back; None for one that cannot belong to an ending."""
     row, arguments = node.operator, node.arguments
     moving = [source for source in node.inputs if source.index in varying]
     if row.function is not None or not moving:
@@ -148,12 +151,12 @@ def _part(node: Applied, varying: Mapping[int, Node]) -> Part | None:
     if row.name == "matmul":
         is_dot = len(moving) == 1 and node.inputs[0].value.ndim == node.inputs[1].value.ndim == 1
         other = {"a": "b", "b": "a"}[names[0]]
-        return _scaling(node, names, lambda name: arguments[other].value) if is_dot else None
+        return scaling(node, names, lambda name: arguments[other].value) if is_dot else None
     if row.kind != "elementwise" or row.complex not in ("numexpr", "numpy") or len(names) != len(moving):
         return None
     alone = len(names) == 1 and (row.name == "mul" or (row.name == "div" and names[0] == "a"))
     linear = alone or row.name in ("add", "sub", "neg")
-    return _scaling(node, names, functools.partial(_slope, node), linear=linear)
+    return scaling(node, names, functools.partial(_slope, node), linear=linear)
 
 
 # ---- what is handed back -----------------------------------------------------------------------------------
@@ -189,7 +192,7 @@ def _movement(node: Applied, moving: Sequence[Node]) -> Part:
     return Part(node, tuple(zip(sources, backs, strict=True)))
 
 
-def _scaling(
+def scaling(
     node: Applied, names: tuple[str, ...], slope: Callable[[str], np.ndarray], *, linear: bool = True
 ) -> Part:
     """Of an elementwise operator, or a product: the slope times as much, broadcasting undone."""
@@ -243,7 +246,7 @@ def _steady(part: Part, sizes: Mapping[int, np.ndarray]) -> bool:
     return True
 
 
-def _size(part: Part, sizes: Mapping[int, np.ndarray]) -> np.ndarray:
+def size_of(part: Part, sizes: Mapping[int, np.ndarray]) -> np.ndarray:
     """What a node made of sums would be if nothing cancelled."""
 
     def size(source: Node) -> np.ndarray:

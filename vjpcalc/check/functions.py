@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check.alone import alone
-from vjpcalc.check.jacobian import explicit, explicit_cost
+from vjpcalc.check.jacobian import explicit, within
 from vjpcalc.check.linear import Linear
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.rounding import EPS
@@ -110,7 +110,7 @@ class Functions:
 
     def _found(self, node: Applied, number: int) -> Linear | None:
         replay = self.replay(node, number)
-        if explicit_cost(replay, explicit(replay)) * len(self.nodes) > self.limit:
+        if not within(replay, explicit(replay), self.limit, len(self.nodes)):
             return None
         witness = self.witness(node, number)
         jacobian = witness.jacobian

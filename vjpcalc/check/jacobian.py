@@ -21,12 +21,13 @@ from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.job.result import Forward
 from vjpcalc.language.trace import Decision
+from vjpcalc.limits import DEFAULT_LIMIT
 from vjpcalc.operators.row import numel
 
 EVALUATIONS = 8  # of a function, for one derivative by differences
 OVERHEAD = 500  # element operations that starting one operator is worth
-# So many evaluations are made at any size where columns share them: four times as many as a probe's, enough
-# for a 5×5 stencil, so that an error which is seen at n = 200 is seen at n = 20,000.
+# So many evaluations are made at any size where columns share them, unless the limit is lowered: four times
+# as many as a probe's, enough for a 5×5 stencil. An error seen at n = 200 is then seen at n = 20,000.
 FEW = 32
 ALIKE = 6  # binary orders of magnitude; no step suits numbers farther apart (sin at 1 and 1e12)
 AT_ONCE = 64  # columns, between two reports of progress
@@ -349,11 +350,19 @@ def evaluation_cost(replay: Replay) -> int:
     return work if replay.analytic and not replay.kinks else EVALUATIONS * work
 
 
-def explicit_cost(replay: Replay, layout: Layout) -> int:
-    """The element operations that a Jacobian costs; 0 for FEW evaluations that are shared, at any size."""
-    if layout.colours is not None and layout.evaluations <= FEW:
-        return 0
-    return layout.evaluations * evaluation_cost(replay)
+def within(replay: Replay, layout: Layout, limit: int, times: int = 1) -> bool:
+    """True if so many Jacobians like this one cost no more than ``limit`` element operations.
+
+    One is also made where its columns share few evaluations: FEW for the default limit, and for another one
+    as many more or fewer.
+    """
+    few = layout.colours is not None and layout.evaluations <= shared(limit)
+    return few or times * layout.evaluations * evaluation_cost(replay) <= limit
+
+
+def shared(limit: int) -> int:
+    """How many evaluations that columns share a limit allows at any size."""
+    return FEW * limit // DEFAULT_LIMIT
 
 
 def require_explicit(run: Forward, sparse: Mapping[str, Layout] | None = None) -> None:

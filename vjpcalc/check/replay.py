@@ -58,8 +58,8 @@ class Replay:
         self._decisions = trace.decisions
         self.varying = varying(trace, self.leaf, through_constants=True)
         self.smooth = varying(trace, self.leaf, through_constants=False)
-        self._linear = linear
-        self._trace = trace
+        self.differentiate = linear
+        self.trace = trace
 
     @functools.cached_property
     def analytic(self) -> bool:
@@ -83,12 +83,12 @@ class Replay:
         for node in self.smooth.values():
             if not isinstance(node, Applied) or node.operator.function is None:
                 continue
-            if self._linear is None:
+            if self.differentiate is None:
                 return {}
             known[node.index] = own = []
             for number, source in enumerate(node.inputs):
                 if source.index in self.smooth:
-                    linear = self._linear(node, number)
+                    linear = self.differentiate(node, number)
                     if linear is None:
                         return {}
                     own.append((source, linear))
@@ -98,16 +98,16 @@ class Replay:
     @functools.cached_property
     def _real_steps(self) -> list[Step]:
         needed = [*self.targets, *(decision.node for decision in self._decisions)]
-        return steps(self._trace, self.varying, needed, complex_=False)
+        return steps(self.trace, self.varying, needed, complex_=False)
 
     @functools.cached_property
     def _complex_steps(self) -> list[Step]:
-        return steps(self._trace, self.smooth, self.targets, complex_=True) if self.analytic else []
+        return steps(self.trace, self.smooth, self.targets, complex_=True) if self.analytic else []
 
     @functools.cached_property
     def kinks(self) -> list[Kink]:
         """The kinks of the trace that the leaf has a part in."""
-        kinks = self._trace.kinks
+        kinks = self.trace.kinks
         return [kink for kink in kinks if any(node.index in self.varying for node in kink.inputs)]
 
     @functools.cached_property
@@ -120,7 +120,7 @@ class Replay:
         fixed = self.analytic and not self.kinks
         varying = self.smooth if fixed else self.varying
         linear = self.linear if fixed else {}
-        return pattern(self._trace, self.leaf, self.targets, varying, smooth=fixed, linear=linear)
+        return pattern(self.trace, self.leaf, self.targets, varying, smooth=fixed, linear=linear)
 
     @property
     def primal(self) -> np.ndarray:

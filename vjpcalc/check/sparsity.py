@@ -19,7 +19,7 @@ import numpy as np  # noqa: TID253 (imported only once there is a trace to repla
 from vjpcalc.check.colouring import colouring
 from vjpcalc.check.linear import Linear
 from vjpcalc.check.nans import dependence
-from vjpcalc.check.sets import SMALL, Dense, Sets, distinct, stacked, starts_of, union
+from vjpcalc.check.sets import MOST, SMALL, Dense, Sets, distinct, stacked, starts_of, union
 from vjpcalc.engines.kernels.linalg import einsum_labels, tensordot_labels
 from vjpcalc.engines.kernels.neural import sliding_windows
 from vjpcalc.engines.reference import ReferenceEngine
@@ -135,7 +135,7 @@ def _dependence(node: Applied, known: Mapping[int, Dependence], *, smooth: bool)
     if row.function is not None:
         return _seen(node, known)
     if row.kind == "elementwise":
-        return _united(node.shape, [known[source.index] for source in node.inputs if source.index in known])
+        return _united(node.shape, _beside_constants(node, known))
     operands, mixes = _operands(node), row.mixes
     word, _, rest = mixes.partition(" ")
     if any(source.index in known and source not in operands for source in node.inputs):
@@ -152,10 +152,16 @@ def _dependence(node: Applied, known: Mapping[int, Dependence], *, smooth: bool)
         return _added(node, known, rest)
     elif word == "windows":
         return _convolved(node, known, back=bool(rest))
+    elif word == "products":
+        if not rest:
+            return _multiplied(node, known)
+        mixes = rest
     labels = _labels(node, mixes, [_shape(operand) for operand in operands]) if mixes else None
     if labels is None:
         return _all(node, known)
     terms, result = labels
+    if word == "products" and (few := _beside_zeros(node, known, operands, terms, result)) is not None:
+        return few
     return _united(
         node.shape,
         [
@@ -164,6 +170,33 @@ def _dependence(node: Applied, known: Mapping[int, Dependence], *, smooth: bool)
             if isinstance(operand, Node) and operand.index in known
         ],
     )
+
+
+def _beside_constants(node: Applied, known: Mapping[int, Dependence]) -> list[Dependence]:
+    """What goes into an elementwise operator: a constant condition leaves out a side, a constant 0 all."""
+    left_out: dict[str, np.ndarray] = {}
+    values = node.arguments
+    constant = {
+        name: value.value if isinstance(value, Node) else value
+        for name, value in values.items()
+        if not (isinstance(value, Node) and value.index in known)
+    }
+    if node.operator.name == "where" and "condition" in constant:
+        chosen = np.asarray(constant["condition"], bool)
+        left_out = {name: chosen == (name == "b") for name in ("a", "b")}
+    elif node.operator.name == "mul":
+        left_out = {OTHER[name]: np.asarray(factor) == 0 for name, factor in constant.items()}
+    parts = []
+    for name, value in values.items():
+        if isinstance(value, Node) and value.index in known:
+            part, none = known[value.index], left_out.get(name)
+            if none is not None and none.any():
+                part = Dependence(part.sets, np.where(none, -1, part.places))
+            parts.append(part)
+    return parts
+
+
+OTHER = {"a": "b", "b": "a"}  # of a product's operands
 
 
 def _operands(node: Applied) -> list[Any]:
@@ -384,6 +417,10 @@ def _by_letters(text: str, ndims: list[int], ndim: int) -> Labels | None:
 
 def _grouped(part: Dependence, term: list[int], result: list[int], shape: tuple[int, ...]) -> Dependence:
     """Each element of the result depends on what agrees with it in the dimensions that both have."""
+    if len(set(term)) < len(term):  # a diagonal: what stands beside it is not asked for
+        letters = sorted(set(term))
+        places = np.einsum(part.places, [letters.index(label) for label in term], range(len(letters)))
+        part, term = Dependence(part.sets, places), letters
     own = part.places.shape
     shared = [
         (axis, result.index(label))
@@ -401,6 +438,68 @@ def _grouped(part: Dependence, term: list[int], result: list[int], shape: tuple[
         return Dependence(part.sets, places[theirs])
     (group, which), _ = distinct(mine.ravel(), part.places.ravel(), len(part.sets))
     return Dependence(union([(part.sets, which, group)], count), theirs)
+
+
+def _multiplied(node: Applied, known: Mapping[int, Dependence]) -> Dependence:
+    """Each element is a product of one of each tensor: of which, the kernel says of numbers beside ones."""
+    parts = []
+    for name, operand in node.arguments.items():
+        if isinstance(operand, Node) and operand.index in known:
+            numbers = np.arange(numel(operand.shape)).reshape(operand.shape)
+            arguments = {
+                other: with_values(value, lambda source: np.ones(source.shape, np.intp))
+                for other, value in node.arguments.items()
+            }
+            which = ReferenceEngine().apply(node.operator, {**arguments, name: numbers})
+            part = known[operand.index]
+            parts.append(Dependence(part.sets, part.places.ravel()[np.asarray(which).astype(np.intp)]))
+    return _united(node.shape, parts)
+
+
+def _beside_zeros(
+    node: Applied,
+    known: Mapping[int, Dependence],
+    operands: Sequence[Any],
+    terms: Sequence[list[int]],
+    result: list[int],
+) -> Dependence | None:
+    """A product with a constant that is mostly 0: what is beside a 0 does not count; None for any other."""
+    if len(operands) != 2 or any(len(set(term)) < len(term) for term in terms):
+        return None
+    varying = [isinstance(operand, Node) and operand.index in known for operand in operands]
+    if sum(varying) != 1:
+        return None
+    own = varying.index(True)
+    constant = operands[1 - own]
+    factors = np.asarray(constant.value if isinstance(constant, Node) else constant)
+    if factors.size < 2 or factors.ndim != len(terms[1 - own]):
+        return None
+    if 2 * np.count_nonzero(factors) > factors.size:
+        return None
+    other = [
+        label for label, n in zip(terms[1 - own], factors.shape, strict=True) if n > 1
+    ]  # broadcast, else
+    entries = np.nonzero(factors.squeeze())
+    x, term = operands[own], terms[own]
+    size = dict(zip([*term, *result], [*x.shape, *node.shape], strict=True))
+    # where each entry of the constant stands, and beside it each number of the dimensions that it has not
+    free = [label for label in size if label not in other]
+    beside = math.prod(size[label] for label in free)
+    if len(entries[0]) * beside > MOST:
+        return None
+    grid = np.indices([size[label] for label in free]).reshape(len(free), 1, beside)
+    at = dict(zip([*other, *free], [*(index[:, None] for index in entries), *grid], strict=True))
+
+    def flat(labels: Sequence[int], shape: tuple[int, ...]) -> np.ndarray:
+        number = np.zeros((len(entries[0]), beside), np.intp)
+        for label, length in zip(labels, shape, strict=True):
+            number = number * length + (at[label] if length > 1 else 0)
+        return number.ravel()
+
+    part = known[x.index]
+    count = numel(node.shape)
+    sets = union([(part.sets, part.places.ravel()[flat(term, x.shape)], flat(result, node.shape))], count)
+    return Dependence(sets, np.arange(count).reshape(node.shape))
 
 
 def _numbered(shape: tuple[int, ...], axes: Sequence[int]) -> np.ndarray:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
+from vjpcalc.check.cut import Cut, cut
 from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.ending import Ending, ending
 from vjpcalc.check.forward import forward_jacobian
-from vjpcalc.check.jacobian import FEW, Jacobian, Layout, evaluation_cost, explicit, explicit_cost, jacobian
+from vjpcalc.check.jacobian import Jacobian, Layout, evaluation_cost, explicit, jacobian, shared, within
 from vjpcalc.check.linear import Linear
 from vjpcalc.check.replay import Replay
 from vjpcalc.diagnostics import element_name
@@ -39,7 +40,7 @@ class Witness:
     method: str
     shape: tuple[int, ...]
     replay: Replay | None
-    end: Ending | None = None
+    end: Ending | Cut | None = None
 
     @property
     def directions(self) -> np.ndarray | None:
@@ -49,6 +50,10 @@ class Witness:
     def seed(self, v: np.ndarray, *, sizes: bool = False) -> np.ndarray:
         """A seed (m,) of the outputs as one of the Jacobian's rows; of ``sizes``, none cancels another."""
         return v if self.end is None else self.end.back(v, sizes=sizes)
+
+    def seed_doubt(self, v: np.ndarray) -> np.ndarray | None:
+        """How far off a seed of the rows may be, for sizes v (m,) of the outputs; None: not at all."""
+        return self.end.doubt(v) if isinstance(self.end, Cut) else None
 
     def projected(self, gradient: np.ndarray) -> np.ndarray:
         """What the gradient (n,) is compared as: its elements, and its products with the directions."""
@@ -110,7 +115,7 @@ class Witness:
             if alone:
                 rest = layout.shape[1] - layout.compared
                 words += f"; the other {rest:,} are probed along {alone} random directions"
-        return words if self.end is None else f"{words}, before the last sum"
+        return words if self.end is None else words + self.end.words
 
 
 @stage("witness")
@@ -149,7 +154,10 @@ def replayed(
     """The witness of a replay's leaf: explicit, or a probe; ``auto`` is explicit as far as ``limit`` goes."""
     if method != "probe":
         with replay.session():
-            found = _within(replay, explicit(replay), method, limit, progress)
+            layout = explicit(replay)
+            too_much = method != "explicit" and not within(replay, layout, limit)
+            found = _apart(replay, limit, progress) if too_much else None
+            found = found or _within(replay, layout, method, limit, progress)
         if found is not None:
             return found
     m, x = replay.primal.size, np.asarray(replay.leaf.value)
@@ -157,6 +165,19 @@ def replayed(
     none = np.zeros(0, np.intp)
     layout = Layout((m, x.size), np.ones(x.shape), elements=none, directions=directions)
     return Witness(jacobian(replay, layout), "probe", x.shape, replay)
+
+
+def _apart(replay: Replay, limit: int, progress: Callable[[int, int], None] | None = None) -> Witness | None:
+    """The explicit Jacobian that is left where sums are held, if that is sparse and within the limit."""
+    parted = cut(replay)
+    if parted is None:
+        return None
+    inner, sums = parted
+    layout = explicit(inner)
+    if layout.colours is None or not within(inner, layout, limit):
+        return None
+    shape = tuple(replay.leaf.value.shape)
+    return Witness(jacobian(inner, layout, progress), "explicit", shape, inner, sums)
 
 
 def _within(
@@ -168,11 +189,11 @@ def _within(
 ) -> Witness | None:
     """The explicit Jacobian if asked for or within the limit, else most of it; None if that is too much."""
     shape = replay.leaf.shape
-    if method == "explicit" or explicit_cost(replay, layout) <= limit:
+    if method == "explicit" or within(replay, layout, limit):
         return Witness(jacobian(replay, layout, progress), "explicit", shape, replay)
-    if layout.colours is None:
+    most = max(shared(limit), limit // evaluation_cost(replay)) - PROBES
+    if layout.colours is None or most < 1:
         return None
-    most = max(FEW, limit // evaluation_cost(replay)) - PROBES
     partial = _partly(layout, np.asarray(replay.leaf.value), most)
     if partial is None:
         return None

@@ -19,7 +19,10 @@ def jacobian(
             metavar="WAYS", help="backward, forward, numeric: the first is shown, others compared."
         ),
     ] = "numeric,backward",
-    out: Annotated[str | None, out_option(help="Write the matrices, by the file's ending.")] = None,
+    out: Annotated[
+        str | None,
+        out_option(help="Write the matrices, by the file's ending; .npz and .mtx sparse where mostly 0."),
+    ] = None,
 ) -> int:
     """Show the explicit Jacobian of each leaf, its rank, its structure; the verdict is the check's."""
     check_report(report)
@@ -36,9 +39,9 @@ def jacobian(
     with progress(report) as tell:
         matrices = jacobians(made, ways, tell)
     if out is not None:
-        from vjpcalc.tensors.files import write
+        from vjpcalc.tensors.files import thinned, write
 
-        write(out, {name: leaf.matrix for name, leaf in matrices.leaves.items()})
+        write(out, thinned(out, {name: leaf.matrix for name, leaf in matrices.leaves.items()}))
     precision = report.precision
     emit(report, matrices.to_dict, lambda width: jacobian_report(matrices, precision=precision, width=width))
     return ExitStatus.CHECK if matrices.failed else ExitStatus.DONE

@@ -99,7 +99,15 @@ class LeafCheck:
         }
 
     def sentences(self, name: str) -> list[str]:
-        """What there is to say of the leaf called ``name``: how many are wrong, the reason, the pattern."""
+        """What there is to say of the leaf called ``name``: how many are wrong, the reason, the pattern.
+
+        Of one that has passed along random directions, what these cannot see.
+        """
+        if self.status == PASSED and self.jt_seed is None and self.tolerance is not None:
+            return [
+                f"{name}: compared along random directions, which add all elements up: an error of one "
+                f"element is hidden if, times the element, it is below some {self.tolerance:.1g}"
+            ]
         if self.reason is None:
             return []
         size, reason = self.jacobian_shape[1], self.reason

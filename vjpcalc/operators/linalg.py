@@ -17,7 +17,7 @@ _SIZE = """n = (a.shape[-2] if a.ndim > 1 else 1) * (b.shape[-1] if b.ndim > 1 e
                n = n * max(a.shape[-i] if i <= a.ndim else 1, b.shape[-i] if i <= b.ndim else 1)
            n"""
 array("matmul(a, b)", infix="@", aliases="dot", numpy="matmul", complex="numpy", size=_SIZE,
-      mixes="j,j-> | j,...jk->...k | ...ij,j->...i | ...ij,...jk->...ik",
+      mixes="products j,j-> | j,...jk->...k | ...ij,j->...i | ...ij,...jk->...ik",
       vjp={"a": (_G, "g @ (unsqueeze(b, -1) if b.ndim == 1 else b).mT"),
            "b": (_G, """z = (unsqueeze(a, -2) if a.ndim == 1 else a).mT @ g
                         squeeze(z, -1) if b.ndim == 1 else z""")},
@@ -28,15 +28,15 @@ array("matmul(a, b)", infix="@", aliases="dot", numpy="matmul", complex="numpy",
       example="'a @ b' a='[[0, 0], [2, 2]]' b='[[1, 2], [1, 2]]' --seed '[[1, 2], [3, 4]]' "
               "-> a = [[5, 5], [11, 11]]; b = [[6, 8], [6, 8]]")
 array("mm(a, b|mat2)", numpy="matmul", complex="numpy", size=_SIZE, vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
-      mixes="ij,jk->ik",
+      mixes="products ij,jk->ik",
       samples=("mm(a, b) | a(2,3) b(3,4)", "a.mm(b) | a(1,0) b(0,2)"),
       example="'mm(a, b)' a='[[1, 2]]' b='[[3], [4]]' --seed '[[1]]' -> a = [[3, 4]]; b = [[1], [2]]")
 array("bmm(a, b|mat2)", numpy="matmul", complex="numpy", size=_SIZE, vjp={"a": "g @ b.mT", "b": "a.mT @ g"},
-      mixes="hij,hjk->hik",
+      mixes="products hij,hjk->hik",
       samples=("bmm(a, b) | a(2,3,2) b(2,2,4)", "a.bmm(b) | a(1,1,1) b(1,1,1)"),
       example="'bmm(a, b)' a='[[[1, 2]]]' b='[[[3], [4]]]' --seed '[[[1]]]' -> a = [[[3, 4]]]; "
               "b = [[[1], [2]]]")
-array("mv(a, b|vec)", numpy="matmul", complex="numpy", mixes="ij,j->i",
+array("mv(a, b|vec)", numpy="matmul", complex="numpy", mixes="products ij,j->i",
       vjp={"a": "outer(g, b)", "b": "g @ a"},
       samples=("mv(a, b) | a(2,3) b(3)",),
       example="'mv(a, b)' a='[[1, 2]]' b='[3, 4]' --seed '[1]' -> a = [[3, 4]]; b = [1, 2]")
@@ -48,7 +48,8 @@ composed("vecdot(a, b, dim: axis = -1)", torch="linalg.vecdot", ref="sum(a * b, 
          samples=("vecdot(a, b) | a(2,3) b(2,3)", "vecdot(a, b, dim=0) | a(3,2) b(3,2)",
                   "vecdot(a, b) | a(2,3) b(1,3)"),
          example="'vecdot(a, b)' a='[1, 2]' b='[3, 4]' -> a = [3, 4]; b = [1, 2]")
-array("inner(a, b)", numpy="inner", complex="numpy", mixes="j,j-> | j,...j->... | ...j,j->... | ij,kj->ik",
+array("inner(a, b)", numpy="inner", complex="numpy",
+      mixes="products j,j-> | j,...j->... | ...j,j->... | ij,kj->ik",
       size="numel(a) * numel(b) // max(a.shape[-1] if a.ndim > 0 else 1, 1) // "
            "max(b.shape[-1] if b.ndim > 0 else 1, 1)",
       vjp={"a": "tensordot(g, b, b.ndim - 1)",
@@ -57,12 +58,12 @@ array("inner(a, b)", numpy="inner", complex="numpy", mixes="j,j-> | j,...j->... 
                "inner(a, b) | a(2,3) b(3)"),
       example="'inner(a, b)' a='[1, 2]' b='[3, 4]' -> a = [3, 4]; b = [1, 2]")
 array("outer(a, b|vec2)", aliases="ger", numpy="outer", complex="numpy", size="(numel(a), numel(b))",
-      mixes="i,j->ij",
+      mixes="products i,j->ij",
       vjp={"a": "g @ b", "b": "a @ g"}, samples=("outer(a, b) | a(2) b(3)", "outer(a, b) | a(0) b(3)"),
       example="'outer(a, b)' a='[1, 2]' b='[3]' --seed '[[1], [2]]' -> a = [3, 6]; b = [5]")
 array("einsum(equation|subscripts: text, *operands)", torch="einsum(equation, *operands)",
       numpy="kernels.einsum(equation, *operands)", jax="einsum(equation, *operands)", complex="numpy",
-      mixes="equation",
+      mixes="products equation",
       vjp={"operands": "einsum_cotangents(g, operands, equation)"},
       samples=("einsum('ij,jk->ik', a, b) | a(2,3) b(3,4)", "einsum('ij,jk', a, b) | a(2,3) b(3,4)",
                "einsum('ii', a) | a(3,3)", "einsum('ii->i', a) | a(3,3)",
@@ -77,7 +78,7 @@ several("einsum_cotangents(g, operands: tensors, equation: text)", hidden=True, 
 array("einsum_cotangent(g, operands: tensors, equation: text, i: int)", torch="", hidden=True,
       numpy="kernels.einsum_cotangent(g, operands, equation, i)", note="einsum of g and the other operands")
 array("tensordot(a, b, dims|axes: any = 2)", torch="tensordot(a, b, dims=dims)",
-      numpy="tensordot(a, b, axes=dims)", complex="numpy", mixes="dims",
+      numpy="tensordot(a, b, axes=dims)", complex="numpy", mixes="products dims",
       vjp={"a": "tensordot_cotangent(g, a, b, dims, 0)", "b": "tensordot_cotangent(g, a, b, dims, 1)"},
       samples=("tensordot(a, b) | a(2,3,4) b(3,4,2)", "tensordot(a, b, 1) | a(2,3) b(3,4)",
                "tensordot(a, b, dims=0) | a(2) b(3)",
@@ -86,7 +87,7 @@ array("tensordot(a, b, dims|axes: any = 2)", torch="tensordot(a, b, dims=dims)",
       example="'tensordot(a, b, 1)' a='[1, 2]' b='[3, 4]' -> a = [3, 4]; b = [1, 2]")
 array("tensordot_cotangent(g, a, b, dims: any, which: int)", torch="", hidden=True,
       numpy="kernels.tensordot_cotangent(g, a, b, dims, which)")
-array("kron(a, b)", numpy="kron", complex="numpy", size="numel(a) * numel(b)",
+array("kron(a, b)", numpy="kron", complex="numpy", size="numel(a) * numel(b)", mixes="products",
       vjp={"a": "accumulate(g * kron(ones_like(a), b), long(kron(positions(a), ones_like(b))), a)",
            "b": "accumulate(g * kron(a, ones_like(b)), long(kron(ones_like(a), positions(b))), b)"},
       samples=("kron(a, b) | a(2,3) b(2,2)", "kron(a, b) | a(2) b(3)", "kron(a, b) | a(2,2) b(3)"),
@@ -173,9 +174,9 @@ composed("vander(x, N|n: int = None, increasing: flag = False)", torch="",
 
 # ---- diagonals and triangles -------------------------------------------------------------------------------
 family("Diagonals and triangles", source="the transpose of choosing elements is adding to them")
-array("trace(x)", numpy="trace", complex="numpy", vjp={"x": "g * eye(x.shape[0], x.shape[1])"},
-      samples=("trace(x) | x(3,3)", "trace(x) | x(2,3)"),
-      example="'trace(x)' x='[[1, 2], [3, 4]]' -> x = [[1, 0], [0, 1]]")
+composed("trace(x)", ref="sum(diag(x))", vjp={"x": "g * eye(x.shape[0], x.shape[1])"},
+         samples=("trace(x) | x(3,3)", "trace(x) | x(2,3)"),
+         example="'trace(x)' x='[[1, 2], [3, 4]]' -> x = [[1, 0], [0, 1]]")
 array("diag(x, diagonal|k: int = 0)", torch="diag(x, diagonal)", numpy="diag(x, diagonal)", complex="numpy",
       mixes="moves",
       size="(numel(x) + abs(diagonal)) ** 2 if x.ndim == 1 else 1",

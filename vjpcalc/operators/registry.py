@@ -99,6 +99,7 @@ def _known_mixes(operator: Operator) -> bool:
     if text.startswith("adds "):
         _check_call(operator, text.removeprefix("adds "), "y")
         return True
+    text = text.removeprefix("products").lstrip()
     if "->" in text:
         tensors = sum(parameter.kind == "tensor" for parameter in operator.parameters)
         inputs = (part.partition("->")[0] for part in text.split("|"))

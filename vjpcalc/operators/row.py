@@ -33,6 +33,8 @@ what a movement moves is seen by moving numbers.) It is one of:
                           elements that stand at the same place in each dimension that both have; the first
                           that fits of several, with | between them
     equation, dims        a parameter that says the same: einsum's text, tensordot's pairs of dimensions
+    products …            before one of these two: the result adds up products of an element of each tensor,
+                          so that what is beside a constant 0 does not count; alone: one such product (kron)
     moves                 one element at the most: the kernel moves elements and fills up with constants
     one of dim            the element along dim that it chooses by its value
     adds TEMPLATE         that of the first tensor at its own place, and those of the last that are added to

@@ -46,8 +46,7 @@ def _leaf(leaf: LeafJacobian, precision: int, width: int | None) -> list[Block]:
     scale = float(np.abs(entries[np.isfinite(entries)]).max(initial=0.0))
     if m * n:
         blocks.append(_matrix(leaf, scale, precision, width))
-    rank = "unknown" if leaf.rank is None else leaf.rank
-    blocks.append(line("; ".join([f"rank {rank}", *leaf.structure])))
+    blocks.append(line("; ".join([*_rank(leaf), *leaf.structure])))
     if leaf.kinks:
         where = listed(_labels(leaf.kinks), NAMED)
         blocks.append(line(Text("? ", "unsure"), f"a kink at {where}: the slopes from its two sides differ"))
@@ -57,6 +56,12 @@ def _leaf(leaf: LeafJacobian, precision: int, width: int | None) -> list[Block]:
         mark = Text("✓ ", "good") if close else Text("? ", "unsure")
         blocks.append(line(mark, f"{leaf.by} and {way} {how}" + f", in {leaf.places[way]}" * (not close)))
     return blocks
+
+
+def _rank(leaf: LeafJacobian) -> list[str]:
+    if leaf.rank is not None:
+        return [f"rank {leaf.rank}"]
+    return [] if leaf.rank_limit is None else [f"rank at most {leaf.rank_limit}"]
 
 
 def _matrix(leaf: LeafJacobian, scale: float, precision: int, width: int | None) -> Heat:

@@ -243,7 +243,11 @@ DEFINITIONS: dict[str, Schema] = {
     "findings": thing(
         "What was found of a Jacobian.",
         {
-            "rank": {"type": ["integer", "null"], "description": "null: it is not finite."},
+            "rank": {"type": ["integer", "null"], "description": "null: it is not known."},
+            "rank_limit": {
+                "type": ["integer", "null"],
+                "description": "What the rank cannot exceed; null: an entry is not finite.",
+            },
             "structure": names("In words: diagonal, lower triangular, 2 blocks, …"),
             "differences": {
                 "type": "object",

@@ -1,7 +1,8 @@
 """Files of tensors: one entry in FORMATS for each kind, which says how it is read and how it is written.
 
     .npy                 one array; memory-mapped where it is large
-    .npz                 several, by key; or one sparse matrix, as scipy.sparse.save_npz writes it
+    .npz                 several, by key; or one sparse matrix, as scipy.sparse.save_npz writes it. Among
+                         several, a sparse x has the same arrays under the keys x.format, x.shape, x.data …
     .mtx                 a matrix in NIST's Matrix Market format, sparse or dense; a vector is a column
     .pt .pth             a tensor, or nested dictionaries and lists of them (a state dict), by dotted key
     .safetensors         several, by key; needs the extra vjpcalc[safetensors]
@@ -40,6 +41,9 @@ Choose = Callable[..., str]
 Arrays = Mapping[str, Any]  # NumPy arrays, torch tensors or SciPy's sparse matrices by name
 
 LARGE = 64 * 2**20  # bytes: files from this size on are memory-mapped
+# A matrix of more entries than this is written sparse to an .npz file: of a smaller one numpy.load gives all.
+NPZ_FROM = 10_000
+MOSTLY = 0.5  # … if no more than this share of them are not 0: sparse, an entry takes 12 bytes in place of 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +51,15 @@ class Format:
     """How files of some endings are read and written.
 
     ``read(path, choose)`` is given how to choose a key; a format that holds one array (``keyed`` is False)
-    never asks. ``write(stream, arrays)`` is given one array only where ``keyed`` is False, and a sparse
-    matrix only where it is ``sparse``, alone.
+    never asks. ``write(stream, arrays)`` is given one array only where ``keyed`` is False, and sparse
+    matrices only where ``sparse_from`` says from how many entries on that is worth while.
     """
 
     endings: tuple[str, ...]
     read: Callable[[Path, Choose], Loaded]
     write: Callable[[IO[bytes], Arrays], None]
     keyed: bool = True
-    sparse: bool = False
+    sparse_from: int | None = None
 
 
 # ---- reading -----------------------------------------------------------------------------------------------
@@ -220,14 +224,32 @@ def _read_npz(path: Path, choose: Choose) -> Loaded:
 
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        if {"format", "shape", "data"} <= set(names) and not set(names) - SPARSE_NAMES:
-            choose([""])
-            return Loaded.of(_from_sparse(path, {name: read_array(archive, name) for name in names}))
-        return Loaded.of(read_array(archive, choose(names)))
+        parts = {name: part for name, part in _sparse_parts(names).items() if set(part) >= SPARSE_LEAST}
+        if "" in parts and not set(names) - SPARSE_NAMES:
+            key = choose([""])
+        else:
+            within = {full for part in parts.values() for full in part.values()} - set(parts.get("", ()))
+            key = choose([*(name for name in names if name not in within), *filter(None, parts)], names)
+            if key not in parts:
+                return Loaded.of(read_array(archive, key))
+        return Loaded.of(
+            _from_sparse(path, {part: read_array(archive, full) for part, full in parts[key].items()})
+        )
 
 
-# the arrays in a file of scipy.sparse.save_npz
+# the arrays in a file of scipy.sparse.save_npz, and those that each has
 SPARSE_NAMES = {"format", "shape", "data", "indices", "indptr", "row", "col", "offsets", "_is_array"}
+SPARSE_LEAST = {"format", "shape", "data"}
+
+
+def _sparse_parts(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The names that may be parts of a sparse matrix, by its name ("" if it has none) and by the part."""
+    parts: dict[str, dict[str, str]] = {}
+    for full in names:
+        name, _, part = full.rpartition(".")
+        if part in SPARSE_NAMES:
+            parts.setdefault(name, {})[part] = full
+    return parts
 
 
 def _from_sparse(path: Path, parts: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -267,15 +289,34 @@ def _write_npz(stream: IO[bytes], arrays: Arrays) -> None:
 
     import numpy as np
 
-    if any(map(is_sparse, arrays.values())):
+    if len(arrays) == 1 and all(map(is_sparse, arrays.values())):
         from scipy.sparse import save_npz
 
         save_npz(stream, *arrays.values())
         return
     with zipfile.ZipFile(stream, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, to_numpy(array), allow_pickle=False)
+            sparse = is_sparse(array)
+            for key, part in _as_parts(name, array).items() if sparse else [(name, to_numpy(array))]:
+                info = zipfile.ZipInfo(f"{key}.npy")
+                info.compress_type = zipfile.ZIP_DEFLATED if sparse else zipfile.ZIP_STORED
+                with archive.open(info, "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, part, allow_pickle=False)
+
+
+def _as_parts(name: str, matrix: Any) -> dict[str, np.ndarray]:
+    """What scipy.sparse.save_npz writes of a matrix, under keys that begin with its name."""
+    import numpy as np
+
+    rows = matrix.tocsr()
+    parts = {
+        "format": b"csr",
+        "shape": rows.shape,
+        "data": rows.data,
+        "indices": rows.indices,
+        "indptr": rows.indptr,
+    }
+    return {f"{name}.{key}": np.asanyarray(part) for key, part in parts.items()}
 
 
 # ---- .pt ---------------------------------------------------------------------------------------------------
@@ -501,8 +542,8 @@ def _write_mtx(stream: IO[bytes], arrays: Arrays) -> None:
 
 FORMATS = (
     Format((".npy",), _read_npy, _write_npy, keyed=False),
-    Format((".npz",), _read_npz, _write_npz, sparse=True),
-    Format((".mtx",), _read_mtx, _write_mtx, keyed=False, sparse=True),
+    Format((".npz",), _read_npz, _write_npz, sparse_from=NPZ_FROM),
+    Format((".mtx",), _read_mtx, _write_mtx, keyed=False, sparse_from=0),
     Format((".pt", ".pth"), _read_pt, _write_pt),
     Format((".safetensors",), _read_safetensors, _write_safetensors),
     Format((".json",), _read_json, _write_json),
@@ -534,28 +575,48 @@ def check_target(path: str | os.PathLike[str], names: Sequence[str] = ()) -> For
     return form
 
 
+def thinned(path: str | os.PathLike[str], matrices: Arrays) -> Arrays:
+    """The matrices as they are worth writing to ``path``: sparse where mostly 0, if the format has that.
+
+    The share is MOSTLY; from how many entries on, the format says.
+    """
+    import numpy as np
+
+    least = format_of(path, "usage").sparse_from
+
+    def thin(matrix: Any) -> Any:
+        if least is None or is_sparse(matrix) or matrix.size <= least:
+            return matrix
+        if np.count_nonzero(matrix) > MOSTLY * matrix.size:
+            return matrix
+        from scipy.sparse import csr_array
+
+        return csr_array(matrix)
+
+    return {name: thin(matrix) for name, matrix in matrices.items()}
+
+
 def write(path: str | os.PathLike[str], arrays: Arrays) -> None:
     """Write arrays, by name, to a file in the format of its ending: whole or not at all.
 
-    Numbers read back exactly; bfloat16 becomes float32 where the format has none. A sparse matrix that is
-    alone stays one where the format has such; else its zeros are written too. Raises Diagnostic (usage).
+    Numbers read back exactly; bfloat16 becomes float32 where the format has none. A sparse matrix stays one
+    where the format has such; else its zeros are written too. Raises Diagnostic (usage).
     """
     form = check_target(path, list(arrays))
-    if not form.sparse or len(arrays) > 1:
-        arrays = {name: _written_out(path, name, array, len(arrays)) for name, array in arrays.items()}
+    if form.sparse_from is None:
+        arrays = {name: _written_out(path, name, array) for name, array in arrays.items()}
     with whole_file(path) as stream:
         form.write(stream, arrays)
 
 
-def _written_out(path: str | os.PathLike[str], name: str, array: Any, several: int) -> Any:
+def _written_out(path: str | os.PathLike[str], name: str, array: Any) -> Any:
     if not is_sparse(array):
         return array
     m, n = array.shape
     if m * n > MAX_ELEMENTS:
-        hint = f"--wrt {name} leaves one matrix, which" if several > 1 else "one matrix in .npz or .mtx"
         raise Diagnostic(
             "usage",
             f"'{name}' has {m:,} × {n:,} entries: too many to be written to '{path}', zeros and all",
-            hint=f"{hint} stays sparse",
+            hint="in .npz it stays sparse; and in .mtx, which holds one matrix",
         )
     return array.toarray()
