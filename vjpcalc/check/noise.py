@@ -72,7 +72,7 @@ def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray,
     return noise
 
 
-def _behind(trace: Trace, leaf: str) -> Iterator[Applied]:
+def behind(trace: Trace, leaf: str) -> Iterator[Applied]:
     """The operators of a trace that a leaf has a part in, in order."""
     reached = {trace.inputs[leaf]}
     for node in trace.applied:
@@ -87,7 +87,7 @@ def depth_and_accuracy(trace: Trace, leaf: str) -> tuple[float, float]:
     An operator rounds once forward and once backward, half an ulp each; a composed one COMPOSED times that.
     """
     depth, worst = 2.0, 0.0
-    for node in _behind(trace, leaf):
+    for node in behind(trace, leaf):
         worst = max(worst, node.operator.accuracy)
         depth += {"movement": 0.0, "composed": COMPOSED}.get(node.operator.kind, 1.0)
     return depth, worst
@@ -103,7 +103,7 @@ def cancelling(trace: Trace, leaf: str) -> Applied | None:
         if node in matter or not (node.operator.name in LINEAR or node.operator.kind == "movement"):
             matter.update(node.inputs)
     worst, most = None, CANCELS
-    for node in _behind(trace, leaf):
+    for node in behind(trace, leaf):
         if node in matter and node.operator.name in LINEAR and node.value.is_floating_point():
             sizes = [source.value.detach().abs() for source in (node, *node.inputs) if source.value.numel()]
             if len(sizes) > 1 and node.value.numel():

@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check import words
-from vjpcalc.check.compared import numbers_of
+from vjpcalc.check.compared import comparable, numbers_of
 from vjpcalc.check.derivative import COMPLEX_STEP
 from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
@@ -25,6 +26,7 @@ from vjpcalc.check.noise import (
     THOROUGH,
     GradientNoise,
     Runs,
+    behind,
     cancelling,
     depth_and_accuracy,
     reference_noise,
@@ -203,7 +205,7 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
         ),
         differentiation=jacobian.method,
         structure=witness.structure,
-        digits=_whole(verdict, numbers),
+        digits=_whole(verdict, numbers) if cause in (Cause.PASSED, Cause.ILL_CONDITIONED) else None,
         causes=shaped(verdict.causes),
         left=side(numbers.left),
         right=side(numbers.right),
@@ -227,31 +229,31 @@ def _rounded(functions: Functions, witness: Witness, leaf: LeafCheck) -> float |
 
 def _pattern(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> str | None:
     """What the wrong numbers have in common, in words; along random directions a factor alone can be seen."""
-    wrong = verdict.causes == Cause.WRONG
+    wrong, known = comparable(numbers, verdict)
     if not wrong.any():
         return None
     name = witness.jacobian.leaf
     shapes = {name: witness.shape} | {output: tuple(seed.shape) for output, seed in vjp.seeds.items()}
     shapes |= {other: tuple(value.shape) for other, value in vjp.job.inputs.items()}
-    known = wrong | (verdict.causes == Cause.PASSED)
-    if witness.directions is not None:
-        return pattern(
-            numbers.gradient,
-            verdict.expected,
-            wrong,
-            verdict.tolerance,
-            known=known,
-            sizes=dimensions(shapes),
-        )
     seeds = {output: as_float64(seed) for output, seed in vjp.seeds.items()}
+    once = np.unique(np.concatenate([seed.ravel() for seed in seeds.values()]))
+    more: dict[str, Any] = {
+        "sizes": dimensions(shapes),
+        "seed": float(once[0]) if once.size == 1 else None,
+        "yours": any(node.operator.function for node in behind(vjp.trace, name)),
+    }
+    if witness.directions is not None:
+        return pattern(numbers.gradient, verdict.expected, wrong, verdict.tolerance, known=known, **more)
+    if witness.end is not None:
+        seeds = {"": witness.seed(np.concatenate([v.ravel() for v in seeds.values()]))}
     gradient, expected, wrong, tolerance, known = (
         part.reshape(witness.shape)
         for part in (numbers.gradient, verdict.expected, wrong, verdict.tolerance, known)
     )
     return pattern(
         gradient, expected, wrong, tolerance, known=known, name=name,
-        values=as_float64(vjp.job.inputs[name]), sizes=dimensions(shapes),
-        suspects=suspects(witness.jacobian, seeds, witness.shape) if witness.end is None else None,
+        values=as_float64(vjp.job.inputs[name]),
+        suspects=suspects(witness.jacobian, seeds, witness.shape), **more,
     )  # fmt: skip
 
 

@@ -9,10 +9,13 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np  # noqa: TID253 (imported only once there is something to check)
+
 from vjpcalc.diagnostics import count
 
 LEAST, MOST = 6, 17  # significant digits of a number in a sentence
 SEEN = 3  # digits of a difference that are shown
+SHOWN = 6  # elements of a cotangent in a sentence
 SIDED = 1e-6  # relative; one-sided differences are not better than this at a kink of order one
 
 
@@ -156,6 +159,25 @@ def forwards_differ(name: str, by_torch: float, by_reference: float, dtype: str,
 def wrapped_around(node: str, exact: float, dtype: str) -> str:
     """A whole number that its dtype does not hold."""
     return f"{node} is {exact:.6g}, more than {dtype} holds: it wrapped around"
+
+
+# ---- a cotangent -------------------------------------------------------------------------------------------
+
+
+def cotangent(v: np.ndarray) -> str:
+    """``v = [1.5, -2]``; of one with more than a few elements the first ones and its shape."""
+    if v.size <= SHOWN:
+        return f"v = {_nested(v)}"
+    first = ", ".join(_short(number) for number in v.ravel()[:SHOWN].tolist())
+    return f"v = [{first}, …] of shape {v.shape}"
+
+
+def _nested(v: np.ndarray) -> str:
+    return _short(float(v)) if v.ndim == 0 else f"[{', '.join(map(_nested, v))}]"
+
+
+def _short(number: float) -> str:
+    return f"{number + 0.0:.{LEAST + 1}g}"
 
 
 # ---- parts of sentences ------------------------------------------------------------------------------------
