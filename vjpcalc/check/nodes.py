@@ -156,9 +156,14 @@ def with_faults(leaves: Mapping[str, LeafCheck], faults: Sequence[NodeFault]) ->
 
 def _pattern_beside(leaf: LeafCheck, fault: Fault) -> str | None:
     """The pattern of a leaf behind a fault: the fault's own, which another cotangent shows, tells more."""
-    if fault.pattern is None or fault.pattern == leaf.pattern:
+    if fault.pattern is None or _head(fault.pattern) == _head(leaf.pattern or ""):
         return leaf.pattern
     return f"{fault.node}: {fault.pattern}"
+
+
+def _head(words: str) -> str:
+    """A pattern without what the number in it may be that of."""
+    return words.partition(", and ")[0]
 
 
 def leaves_before(nodes: Sequence[Node], trace: Trace) -> tuple[str, ...]:
@@ -368,9 +373,10 @@ class _Asked:
             for part in (numbers.gradient, verdict.expected, wrong, verdict.tolerance, known)
         )
         name = next(argument for place, (argument, _) in enumerate(self.arguments()) if place == number)
+        shapes = {name: shape} | ({"its value": tuple(self.g.shape)} if self.g.shape != shape else {})
         return pattern(
             gradient, expected, wrong, tolerance, known=known, name=name, values=as_float64(source.value),
-            sizes=dimensions({name: shape, "its value": tuple(self.g.shape)}), yours=True, suspects=misused,
+            sizes=dimensions(shapes), yours=True, suspects=misused,
         )  # fmt: skip
 
     def judged(

@@ -30,6 +30,7 @@ WIDE = 1e-6  # the eps of a dtype in which a few ulps are not little
 COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)
 LINEAR = frozenset({"add", "sub", "rsub", "neg", "sum", "mean"})
 CANCELS = 1e3  # times: what so much smaller than its terms has lost digits that a reader wants to know of
+MOST = 0.25  # of all noise: an operator that makes so much by itself is named
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
 
@@ -143,11 +144,30 @@ class GradientNoise:
         values = (None if run is None else project(run[leaf]) for run in made[: 2 * runs.pairs])
         return half_range(values) / runs.ulps
 
+    def loudest(self, leaf: str, project: Callable[[np.ndarray], np.ndarray], noise: float) -> Applied | None:
+        """The operator whose own rounding moves a number of a leaf's gradient most; None if none stands out.
+
+        One that does makes a MOST part of the ``noise`` that all make together. Of the last ASKED.
+        """
+        found, most = None, MOST * noise
+        for node in list(behind(self.vjp.trace, leaf))[-ASKED:]:
+            runs = [self._run(one, 1.0, inside=False, only=node) for one in noises(1)]
+            moved = float(half_range(None if run is None else project(run[leaf]) for run in runs))
+            if np.isfinite(moved) and moved > most:
+                found, most = node, moved
+        return found
+
     @stage("noise")
-    def _run(self, noise: Noise, ulps: float, inside: bool) -> dict[str, np.ndarray] | None:
-        """The gradients of one run, flattened; None where rounding decides a branch."""
+    def _run(
+        self, noise: Noise, ulps: float, inside: bool, only: Applied | None = None
+    ) -> dict[str, np.ndarray] | None:
+        """The gradients of one run, flattened; None where rounding decides a branch.
+
+        With ``only``, no more than this node is moved.
+        """
         job, trace = self.vjp.job, self.vjp.trace
         engine = TorchEngine(job.dtype, job.random_seed, noise, ulps, inside)
+        still = TorchEngine(job.dtype, job.random_seed)
         leaves = {name: job.inputs[name].detach().requires_grad_() for name in job.leaves}
         values = {trace.inputs[name].index: leaf for name, leaf in leaves.items()}
 
@@ -159,7 +179,8 @@ class GradientNoise:
             with engine.session():  # the program as it went: nothing is parsed, and no branch taken anew
                 for node in trace.applied:
                     arguments = {name: with_values(value, get) for name, value in node.arguments.items()}
-                    values[node.index] = engine.apply(node.operator, arguments)
+                    by = engine if only in (None, node) else still
+                    values[node.index] = by.apply(node.operator, arguments)
             ends = {name: replace(node, value=get(node)) for name, node in trace.outputs.items()}
             run = Forward(job, replace(trace, outputs=ends), leaves)
             gradients, _ = backward(run, {name: [seed] for name, seed in self.vjp.seeds.items()})

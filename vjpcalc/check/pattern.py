@@ -325,7 +325,7 @@ def _alone(case: Case) -> Iterator[Guess]:
 
 def _times(case: Case, factor: float, words: str, spread: float = 0.0, **more: Any) -> Guess:
     room = max(1.0, abs(factor)) * case.tolerance + spread * np.abs(case.expected)
-    return Guess(words, factor * case.expected, room, words, **{"distinct": 1, **more})
+    return Guess(words, factor * case.expected, room, **{"there": words, "distinct": 1, **more})
 
 
 def _seed_factor(case: Case) -> Iterator[Guess]:
@@ -351,10 +351,11 @@ def _size_factor(case: Case) -> Iterator[Guess]:
         if n > 2:
             what = [what for what, size in case.sizes.items() if size == n]
             number = f"{n} is the number of {' and of '.join(what[:NAMED])}"
-            words = f"1/{n} of what it should be, and {number}: a mean in place of a sum?"
-            yield _times(case, 1 / n, words, needed=2)
-            words = f"{n} × what it should be, and {number}: a sum in place of a mean?"
-            yield _times(case, n, words, needed=2)
+            for factor, times, question in (
+                (1 / n, f"1/{n} of what it should be", "a mean in place of a sum?"),
+                (n, f"{n} × what it should be", "a sum in place of a mean?"),
+            ):
+                yield _times(case, factor, f"{times}, and {number}: {question}", there=times, needed=2)
 
 
 def _swapped(case: Case) -> Iterator[Guess]:

@@ -39,6 +39,7 @@ from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness, witness
 from vjpcalc.check.zeros import is_zero
 from vjpcalc.engines.noise import ON_MATRICES
+from vjpcalc.job.faults import functions
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Cause, Check, LeafCheck
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.trace import Applied
@@ -132,7 +133,7 @@ def judge_leaf(
             noise=functools.partial(_noise, witness, v, numbers, noise),
             is_zero=functools.partial(is_zero, witness, v, eps=numbers.eps),
         )
-    return leaf_check(vjp, witness, numbers, judge(numbers, required))
+    return leaf_check(vjp, witness, numbers, judge(numbers, required), noise)
 
 
 def _noise(
@@ -172,7 +173,9 @@ def _on_matrices(witness: Witness) -> bool:
     return any(isinstance(node, Applied) and node.operator.family in ON_MATRICES for node in nodes)
 
 
-def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> LeafCheck:
+def leaf_check(
+    vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, noise: GradientNoise
+) -> LeafCheck:
     """The verdict on a leaf's numbers, as data for a report."""
     jacobian = witness.jacobian
     shape = witness.shape
@@ -213,7 +216,7 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
         index=None if worst is None else witness.index(worst),
         got=None if worst is None else float(numbers.gradient[worst]),
         expected=None if worst is None or unknown[worst] else float(verdict.expected[worst]),
-        reason=None if worst is None else _reason(vjp, witness, numbers, verdict, worst),
+        reason=None if worst is None else _reason(vjp, witness, numbers, verdict, noise, worst),
         look_for_pattern=functools.partial(_pattern, vjp, witness, numbers, verdict),
     )
 
@@ -262,7 +265,9 @@ def _whole(verdict: Verdict, numbers: Numbers) -> int:
     return int(max(0.0, min(verdict.digits, round(digits(numbers.eps)))))
 
 
-def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
+def _reason(
+    vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, noise: GradientNoise, k: int
+) -> str:
     """What there is to say of the k-th number, which has not passed."""
     name, cause = witness.name(k), Cause(int(verdict.causes[k]))
     gradient, expected = float(numbers.gradient[k]), float(verdict.expected[k])
@@ -280,7 +285,7 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
         return f"{what}: first made by {made}" if made else what
     if not np.isfinite(expected):
         if cause == Cause.KINK:
-            return _kink(witness, numbers, verdict, k)
+            return _kink(vjp, witness, numbers, verdict, k)
         if (why := output_not_finite(vjp)) is not None:
             return why
         if numbers.coarse:
@@ -289,12 +294,17 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
     if cause == Cause.WRONG and not _has_two_slopes(numbers, verdict, k):
         return words.apart(name, gradient, expected)
     if cause in (Cause.KINK, Cause.WRONG):
-        return _kink(witness, numbers, verdict, k)
+        return _kink(vjp, witness, numbers, verdict, k)
     if cause == Cause.ILL_CONDITIONED and 1 <= (left := digits(float(verdict.relative[k]))) < np.inf:
         return words.not_enough_digits(name, int(left))
     if cause == Cause.ILL_CONDITIONED:
-        if (node := cancelling(vjp.trace, witness.jacobian.leaf)) is not None:
+        leaf = witness.jacobian.leaf
+        if (node := cancelling(vjp.trace, leaf)) is not None:
             return words.few_digits(name, 0, text_of(node, vjp.trace))
+        if (
+            node := noise.loudest(leaf, lambda g: witness.projected(g)[k], float(verdict.noise[k]))
+        ) is not None:
+            return words.rounded_away(name, text_of(node, vjp.trace))
         return words.ill_conditioned(name, gradient, float(verdict.noise[k]))
     if max(abs(gradient), abs(expected)) <= too_small(numbers)[k]:
         return words.too_small(name, gradient, expected)
@@ -312,7 +322,7 @@ def _has_two_slopes(numbers: Numbers, verdict: Verdict, k: int) -> bool:
     return bool(abs(numbers.left[k] - numbers.right[k]) > DOUBT * abs(numbers.left[k]))
 
 
-def _kink(witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
+def _kink(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
     jacobian = witness.jacobian
     kinks = witness.replay.kinks if witness.replay is not None else []
     operators = sorted({kink.operator.infix or kink.operator.name for kink in kinks})
@@ -326,4 +336,11 @@ def _kink(witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
     sides = [float(side[k]) for side in (numbers.left, numbers.right) if side is not None]
     if not sides and seen is not None:
         sides = [seen.left, seen.right]
-    return words.kink(witness.name(k), what, sides, float(numbers.gradient[k]))
+    gradient = float(numbers.gradient[k])
+    if not operators and jacobian.flipped is None and not (sides and np.isfinite(sides).all()):
+        return words.no_step(witness.name(k), gradient)
+    yours = not operators and any(
+        node.operator.function and any(functions([node.value.grad_fn]))
+        for node in behind(vjp.trace, jacobian.leaf)
+    )
+    return words.kink(witness.name(k), what, sides, gradient, *([words.YOURS] if yours else []))

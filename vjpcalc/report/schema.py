@@ -169,8 +169,8 @@ DEFINITIONS: dict[str, Schema] = {
             "jacobian_shape": SHAPE,
             "jt_seed": either(
                 ref("tensor"), {"type": "null"},
-                description="What the gradient should be; \"NaN\" where nothing is to be expected: at a kink, "
-                "where no digit is left, where the check is not finite. null: not element by element.",
+                description="What the gradient should be; \"NaN\" where nothing is to be expected: at a "
+                "kink, where no digit is left, where Jᵀ·seed is not finite. null: not element by element.",
             ),
             "max_abs_error": ref("measure"),
             "max_rel_error": ref("measure"),
