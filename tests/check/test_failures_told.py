@@ -178,6 +178,8 @@ def test_at_a_kink_no_factor_is_told() -> None:
     )
     told = leaf(Ramp, "sum(f(x))", {"x": [0.0, 1.0, 2.0, -3.0]})
     assert told.pattern.startswith("4 × what it should be")  # of those that have a slope
+    straight = vjpcalc.vjp("sum(relu(x) - relu(-x))", {"x": [0.0, 0.0, 1.0]}).check.leaves["x"]
+    assert (straight.wrong, straight.expected, straight.pattern) == (2, 1.0, "where x ≤ 0, zero")
 
 
 def test_a_kink_of_torchs_is_not_the_users() -> None:

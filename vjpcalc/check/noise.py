@@ -147,7 +147,8 @@ class GradientNoise:
     def loudest(self, leaf: str, project: Callable[[np.ndarray], np.ndarray], noise: float) -> Applied | None:
         """The operator whose own rounding moves a number of a leaf's gradient most; None if none stands out.
 
-        One that does makes a MOST part of the ``noise`` that all make together. Of the last ASKED.
+        One that does makes a MOST part of the ``noise`` that all make together. Of the last ASKED. One that
+        adds up, or works on whole matrices, is none: its arguments are ill-conditioned there.
         """
         found, most = None, MOST * noise
         for node in list(behind(self.vjp.trace, leaf))[-ASKED:]:
@@ -155,7 +156,7 @@ class GradientNoise:
             moved = float(half_range(None if run is None else project(run[leaf]) for run in runs))
             if np.isfinite(moved) and moved > most:
                 found, most = node, moved
-        return found
+        return None if found is None or found.operator.kind != "elementwise" else found
 
     @stage("noise")
     def _run(

@@ -219,7 +219,7 @@ def suspects(
     def add(words: str, u: np.ndarray) -> None:
         made[words] = (jacobian.transposed(u), jacobian.transposed(np.abs(u), jacobian.errors))
 
-    if _only(v) is None:  # else these are factors
+    if v.size and (v != v[0]).any():  # else these are factors
         add(IGNORED, np.ones(m))
         add("the seed counts twice: it equals Jᵀ·v²", v * v)
     if m == n and "" not in seeds:
@@ -290,12 +290,6 @@ def cotangents(
     if v.size == math.prod(shape):
         made["it equals its cotangent v: handed on as it came"] = v.reshape(shape), np.zeros(shape)
     return made
-
-
-def _only(v: np.ndarray) -> float | None:
-    """The number that all elements are, 0 and 1 apart; None where there is none."""
-    same = v.size > 0 and (v == v.flat[0]).all() and v.flat[0] not in (0, 1)
-    return float(v.flat[0]) if same else None
 
 
 # ---- the guesses -------------------------------------------------------------------------------------------

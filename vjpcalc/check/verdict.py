@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check import words
-from vjpcalc.check.compared import comparable, numbers_of
+from vjpcalc.check.compared import comparable, has_two_slopes, numbers_of
 from vjpcalc.check.derivative import COMPLEX_STEP
 from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.judge import BEYOND, DOUBT, NOISE_FACTOR, Numbers, Verdict, digits, judge, too_small
+from vjpcalc.check.judge import BEYOND, NOISE_FACTOR, Numbers, Verdict, digits, judge, too_small
 from vjpcalc.check.nodes import node_faults, with_faults
 from vjpcalc.check.noise import (
     LOUD,
@@ -291,7 +291,7 @@ def _reason(
         if numbers.coarse:
             return words.no_slope(name, gradient)
         return f"{name}: Jᵀ·seed is not finite in the reference engine"
-    if cause == Cause.WRONG and not _has_two_slopes(numbers, verdict, k):
+    if cause == Cause.WRONG and not has_two_slopes(numbers, verdict, k):
         return words.apart(name, gradient, expected)
     if cause in (Cause.KINK, Cause.WRONG):
         return _kink(vjp, witness, numbers, verdict, k)
@@ -311,15 +311,6 @@ def _reason(
     if numbers.coarse and abs(gradient - expected) <= verdict.doubt[k] * BEYOND:
         return words.unsure(name, gradient, expected, float(verdict.doubt[k]))
     return words.undecided(name, gradient, expected)
-
-
-def _has_two_slopes(numbers: Numbers, verdict: Verdict, k: int) -> bool:
-    """True if the k-th number is at a kink whose sides have different slopes."""
-    if k in verdict.slopes:
-        return verdict.slopes[k].bent
-    if not numbers.bent[k] or numbers.left is None or numbers.right is None:
-        return False
-    return bool(abs(numbers.left[k] - numbers.right[k]) > DOUBT * abs(numbers.left[k]))
 
 
 def _kink(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
