@@ -161,6 +161,47 @@ def test_what_a_fault_has_in_common_survives_being_pickled() -> None:
     assert pickle.loads(pickle.dumps(told)).fault.pattern == told.fault.pattern == "2 × what it should be"
 
 
+class Times(torch.autograd.Function):
+    """a·b, whose two gradients are in each other's place."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a * b
+
+    @staticmethod
+    def backward(ctx, g):
+        return tuple(g * saved for saved in ctx.saved_tensors)
+
+
+@pytest.mark.parametrize(("a", "b"), [([1.0, 2.0, 3.0], [4.0, 5.0, -6.0]), (2.0, 7.0)])
+def test_gradients_in_each_others_place(a: Any, b: Any) -> None:
+    leaves = vjpcalc.vjp("sum(f(a, b))", {"a": a, "b": b}, use={"f": Times}).check.leaves
+    assert leaves["a"].pattern == "the gradients of a and b are swapped"
+    assert leaves["b"].pattern == "the gradients of b and a are swapped"
+
+
+class Biased(torch.autograd.Function):
+    """x + b for rows of x, whose gradient of b is that of the first row alone."""
+
+    @staticmethod
+    def forward(ctx, x, b):
+        return x + b
+
+    @staticmethod
+    def backward(ctx, g):
+        return g, g[0]
+
+
+def test_a_sum_that_is_missing_is_told_from_a_mean_by_another_cotangent() -> None:
+    """For a seed of ones the first of four rows is a fourth of their sum."""
+    inputs = {"x": np.arange(12.0).reshape(4, 3), "b": [1.0, 2.0, 3.0]}
+    told = leaf(Biased, "sum(f(x, b))", inputs, name="b")
+    assert told.pattern == (
+        "'f(x, b)': v[0, :] of its cotangent v alone counts: a sum over the others is missing"
+    )
+
+
 def test_no_digits_are_told_of_what_failed_or_cannot_be_judged() -> None:
     assert leaf(cube(lambda x, g: 6 * x**2 * g), "sum(f(x))", X).digits is None
     assert vjpcalc.vjp("abs(x)", {"x": 0.0}).check.leaves["x"].digits is None
@@ -179,7 +220,7 @@ def test_at_a_kink_no_factor_is_told() -> None:
     told = leaf(Ramp, "sum(f(x))", {"x": [0.0, 1.0, 2.0, -3.0]})
     assert told.pattern.startswith("4 × what it should be")  # of those that have a slope
     straight = vjpcalc.vjp("sum(relu(x) - relu(-x))", {"x": [0.0, 0.0, 1.0]}).check.leaves["x"]
-    assert (straight.wrong, straight.expected, straight.pattern) == (2, 1.0, "where x ≤ 0, zero")
+    assert (straight.wrong, straight.expected, straight.pattern) == (2, 1.0, "where it is wrong, zero")
 
 
 def test_a_kink_of_torchs_is_not_the_users() -> None:

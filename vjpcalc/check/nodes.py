@@ -155,15 +155,10 @@ def with_faults(leaves: Mapping[str, LeafCheck], faults: Sequence[NodeFault]) ->
 
 
 def _pattern_beside(leaf: LeafCheck, fault: Fault) -> str | None:
-    """The pattern of a leaf behind a fault: the fault's own, which another cotangent shows, tells more."""
-    if fault.pattern is None or _head(fault.pattern) == _head(leaf.pattern or ""):
+    """The pattern of a leaf behind a fault: how a cotangent is misused, which another shows, tells more."""
+    if fault.pattern is None or (leaf.pattern is not None and "cotangent v" not in fault.pattern):
         return leaf.pattern
     return f"{fault.node}: {fault.pattern}"
-
-
-def _head(words: str) -> str:
-    """A pattern without what the number in it may be that of."""
-    return words.partition(", and ")[0]
 
 
 def leaves_before(nodes: Sequence[Node], trace: Trace) -> tuple[str, ...]:

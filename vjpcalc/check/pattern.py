@@ -277,6 +277,11 @@ def cotangents(
     for d, size in enumerate(v.shape):
         if size > 1:
             misused["its cotangent v is reversed" + f" along dimension {d}" * (v.ndim > 1)] = np.flip(v, d)
+        for k in (0, size - 1) if size > 1 else ():
+            index = ", ".join(str(k) if i == d else ":" for i in range(v.ndim))
+            kept = np.zeros(v.shape)
+            kept[(slice(None),) * d + (k,)] = v.take(k, d)
+            misused[f"v[{index}] of its cotangent v alone counts{ALONE}"] = kept
     if v.ndim == 2 and v.shape[0] == v.shape[1] > 1:
         misused["its cotangent v is transposed"] = v.T
     made = {}
@@ -428,6 +433,8 @@ def _any_factor(case: Case) -> Iterator[Guess]:
     near = _fraction(factor, spread)
     text = _factor(factor, spread)
     exact = near is not None and 1 in (abs(near.numerator), near.denominator)
+    if _named(factor, spread) is not None:
+        yield _times(case, factor, f"{text} × what it should be", spread, needed=3)
     if near is not None and exact:
         words = f"{text} of what it should be" if near.denominator > 1 else f"{text} × what it should be"
         yield _times(case, float(near), words, needed=2)
@@ -451,11 +458,17 @@ def _factor(factor: float, spread: float) -> str:
     away = -math.log10(abs(factor - 1)) if 0 < abs(factor - 1) < 1 else 0.0
     known = 1 + math.floor(math.log10(abs(factor) / spread)) if spread else MOST
     text = f"{factor:.{min(max(4, math.ceil(away) + 3), max(2, math.ceil(away) + 1, known), MOST)}g}"
+    constant = _named(factor, spread)
+    return text if constant is None else f"{constant} ({text})"
+
+
+def _named(factor: float, spread: float) -> str | None:
+    """What a factor that is a constant of mathematics is called, with its sign."""
     for constant, value in CONSTANTS.items():
         for sign in (1, -1):
             if abs(factor - sign * value) <= 2 * spread <= CONSTANT:
-                return f"{'-' * (sign < 0)}{constant} ({text})"
-    return text
+                return f"{'-' * (sign < 0)}{constant}"
+    return None
 
 
 def _own_factor(case: Case) -> Iterator[Guess]:

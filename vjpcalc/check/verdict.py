@@ -8,7 +8,7 @@ leaves'.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -94,7 +94,7 @@ def check(
         faults += node_faults(vjp, own)
         faulty = {name for fault in faults for name in fault.leaves}
         for name, one in witnesses.items():
-            leaves[name] = judge_leaf(vjp, one, noise, digits or 1, faulty=name in faulty)
+            leaves[name] = judge_leaf(vjp, one, noise, digits or 1, faulty=name in faulty, others=leaves)
     for name, one in witnesses.items():
         if leaves[name].status == PASSED and (unit := _rounded(own, one, leaves[name])):
             notes.append(f"{name}: {words.rounded_forward(leaves[name].digits or 0, unit)}")
@@ -111,11 +111,18 @@ def check(
 
 @stage("judge")
 def judge_leaf(
-    vjp: VJP, witness: Witness, noise: GradientNoise, required: int = 1, *, faulty: bool = False
+    vjp: VJP,
+    witness: Witness,
+    noise: GradientNoise,
+    required: int = 1,
+    *,
+    faulty: bool = False,
+    others: Mapping[str, LeafCheck] | None = None,
 ) -> LeafCheck:
     """The verdict on one leaf; a pass needs ``required`` digits.
 
-    Of one that a function of the user's own has made ``faulty`` no second opinion is asked.
+    Of one that a function of the user's own has made ``faulty`` no second opinion is asked. ``others`` will
+    have the verdicts on the other leaves, once it is asked what a wrong gradient is equal to.
     """
     name = witness.jacobian.leaf
     gradient = vjp.gradients[name]
@@ -133,7 +140,9 @@ def judge_leaf(
             noise=functools.partial(_noise, witness, v, numbers, noise),
             is_zero=functools.partial(is_zero, witness, v, eps=numbers.eps),
         )
-    return leaf_check(vjp, witness, numbers, judge(numbers, required), noise)
+    return leaf_check(
+        vjp, witness, numbers, judge(numbers, required), noise, {} if others is None else others
+    )
 
 
 def _noise(
@@ -174,7 +183,12 @@ def _on_matrices(witness: Witness) -> bool:
 
 
 def leaf_check(
-    vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, noise: GradientNoise
+    vjp: VJP,
+    witness: Witness,
+    numbers: Numbers,
+    verdict: Verdict,
+    noise: GradientNoise,
+    others: Mapping[str, LeafCheck],
 ) -> LeafCheck:
     """The verdict on a leaf's numbers, as data for a report."""
     jacobian = witness.jacobian
@@ -217,7 +231,7 @@ def leaf_check(
         got=None if worst is None else float(numbers.gradient[worst]),
         expected=None if worst is None or unknown[worst] else float(verdict.expected[worst]),
         reason=None if worst is None else _reason(vjp, witness, numbers, verdict, noise, worst),
-        look_for_pattern=functools.partial(_pattern, vjp, witness, numbers, verdict),
+        look_for_pattern=functools.partial(_pattern, vjp, witness, numbers, verdict, others),
     )
 
 
@@ -230,7 +244,9 @@ def _rounded(functions: Functions, witness: Witness, leaf: LeafCheck) -> float |
     return unit if COARSE < unit < 1 else None
 
 
-def _pattern(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> str | None:
+def _pattern(
+    vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, others: Mapping[str, LeafCheck]
+) -> str | None:
     """What the wrong numbers have in common, in words; along random directions a factor alone can be seen."""
     wrong, known = comparable(numbers, verdict)
     if not wrong.any():
@@ -256,7 +272,13 @@ def _pattern(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> 
     return pattern(
         gradient, expected, wrong, tolerance, known=known, name=name,
         values=as_float64(vjp.job.inputs[name]),
-        suspects=suspects(witness.jacobian, seeds, witness.shape), **more,
+        suspects=suspects(witness.jacobian, seeds, witness.shape),
+        others={
+            other: (as_float64(vjp.gradients[other]), leaf.jt_seed)
+            for other, leaf in others.items()
+            if other != name and leaf.jt_seed is not None
+        },
+        **more,
     )  # fmt: skip
 
 
