@@ -30,7 +30,8 @@ WIDE = 1e-6  # the eps of a dtype in which a few ulps are not little
 COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)
 LINEAR = frozenset({"add", "sub", "rsub", "neg", "sum", "mean"})
 CANCELS = 1e3  # times: what so much smaller than its terms has lost digits that a reader wants to know of
-MOST = 0.25  # of all noise: an operator that makes so much by itself is named
+MOST = 0.25  # of all noise: an operator that makes so much by itself is named …
+FEW_NODES, FEW_ELEMENTS = 64, 100_000  # … in programs up to this size: it takes two runs for each
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
 
@@ -147,11 +148,14 @@ class GradientNoise:
     def loudest(self, leaf: str, project: Callable[[np.ndarray], np.ndarray], noise: float) -> Applied | None:
         """The operator whose own rounding moves a number of a leaf's gradient most; None if none stands out.
 
-        One that does makes a MOST part of the ``noise`` that all make together. Of the last ASKED. One that
-        adds up, or works on whole matrices, is none: its arguments are ill-conditioned there.
+        One that does makes a MOST part of the ``noise`` that all make together. One that adds up, or works on
+        whole matrices, is none: its arguments are ill-conditioned there. Large programs are not asked.
         """
         found, most = None, MOST * noise
-        for node in list(behind(self.vjp.trace, leaf))[-ASKED:]:
+        nodes = self.vjp.trace.applied
+        if len(nodes) > FEW_NODES or sum(node.value.numel() for node in nodes) > FEW_ELEMENTS:
+            return None
+        for node in behind(self.vjp.trace, leaf):
             runs = [self._run(one, 1.0, inside=False, only=node) for one in noises(1)]
             moved = float(half_range(None if run is None else project(run[leaf]) for run in runs))
             if np.isfinite(moved) and moved > most:

@@ -26,18 +26,14 @@ from vjpcalc.check.jacobian import Jacobian
 # number that a guess needs. How far the guess is from the right number, by how far the wrong one misses it.
 FAR = 100.0
 CLEAR = 4.0  # times what it is missed by: a guess so far from the right number is told from it
-SHARP = (
-    1 / 16
-)  # of its room: by so much at least every guess counts as missed (halves meet by chance in bfloat16)
+SHARP = 1 / 16  # of its room: every guess counts as missed by so much at least (bfloat16 has few numbers)
 ROUNDING = 4 * 2.0**-52  # relative; what making a guess costs, beside the tolerance of the numbers in it
 FEW = 2  # wrong and right elements at the least, where more than a factor is said of the wrong alone …
 PLACES, ELEMENTS = 3, 10  # … and where their place is all there is to say: of few, chance makes a row
 TINY = 1e-300  # beside a tolerance of 0
 LARGEST_MATRIX = 1_000_000  # entries of a J that is written out to make guesses of it
 LARGEST_DENOMINATOR = 16  # of a factor that is said as a fraction
-SIMPLE = (
-    0.25  # fractions with this denominator or a smaller one that would pass for a factor by chance, at most
-)
+SIMPLE = 0.25  # of all factors: so many fractions of one denominator at the most may lie near one by chance
 
 ZERO = "zero, as where None is returned, or .item() or .detach() cuts the graph"
 MOST = 16  # digits of a factor
