@@ -165,6 +165,41 @@ def test_non_finite_entries_are_shown(cli) -> None:
     assert "rank" not in out
 
 
+VERDICTS = {
+    "what is not finite": (
+        ("sqrt(x) * x", "x=[0,1]"),
+        ["? the row of out[0], in which they are farthest apart, judged with a seed of 1 there:",
+         "x[0]: the gradient is NaN: first made by the backward of 'sqrt(x)'"],
+    ),
+    "float32, within rounding": (
+        ("sum(tanh(x), 1)", "x:float32=randn(2,3)"), ["✓ numeric and backward differ"],
+    ),
+    "float32, what rounding explains": (
+        ("log(1 + x) / x", "x:float32=1e-3"), ["✓ the row of out, in which they are farthest apart, passes"],
+    ),
+    "float32, without a digit": (
+        ("log(1 + x) / x", "x:float32=1e-4"), ["x: 0 digits of the derivative: '1 + x' rounds them away"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", VERDICTS)
+def test_a_question_mark_has_a_verdict(cli, what: str) -> None:
+    arguments, lines = VERDICTS[what]
+    ran = cli("jacobian", *arguments)
+    assert ran.status == 0
+    for said in lines:
+        assert said in ran.out
+    if not lines[-1].startswith("✓ numeric"):
+        assert "? numeric and backward differ by" in ran.out
+
+
+def test_a_cell_that_is_not_finite_is_in_the_legend(cli) -> None:
+    out = cli("jacobian", "sqrt(x)", "x=linspace(0,1,20)", "--by", "backward").out
+    assert "·: 0; ?: not finite" in out
+    assert "not finite" not in cli("jacobian", "sqrt(x)", "x=linspace(1,2,20)", "--by", "backward").out
+
+
 # ---- files and errors --------------------------------------------------------------------------------------
 
 

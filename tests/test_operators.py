@@ -239,7 +239,7 @@ def corrupted(found: VJP, leaf: str) -> VJP:
     gradient = found.gradients[leaf].clone()
     worst = int(torch.argmax(gradient.abs()))
     gradient.view(-1)[worst] += 1e-6 * max(float(gradient.abs().max()), 1e-3)
-    return replace(found, gradients={**found.gradients, leaf: gradient}, check=None)
+    return replace(found, gradients={**found.gradients, leaf: gradient})
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.complex], ids=str)
@@ -304,7 +304,6 @@ def test_example(row: Operator) -> None:
         name: literal(value) for name, value in (word.split("=", 1) for word in words if word != "--seed")
     }
     found = vjpcalc.vjp(expression, inputs, seed)
-    assert found.check is not None
     at_kink = any("kink" in (leaf.reason or "") for leaf in found.check.leaves.values())
     assert found.check.status == "passed" or at_kink, found.check.leaves
     for part in expected.split("; "):

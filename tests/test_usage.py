@@ -120,4 +120,4 @@ def test_a_probe_is_no_word_on_the_size_of_j(cli) -> None:
 
 
 def test_a_reason_names_its_leaf(cli) -> None:
-    assert "t: the gradient is -infinite: first made by '1 / t'" in cli("1 / t", "t=0").out
+    assert "t: the gradient is minus infinity: first made by '1 / t'" in cli("1 / t", "t=0").out

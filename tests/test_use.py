@@ -213,7 +213,7 @@ BACKWARDS = {
     "Misshapen": f"gives 'b' a gradient of shape (14, 3), not (4,) ({backward('Misshapen')})\n"
     "hint: a gradient has one number for each element of its argument, in its shape",
     "Transposed": f"gives 'a' a gradient of shape (3, 2), not (2, 3) ({backward('Transposed')})\n"
-    "hint: it has the right number of elements: .reshape((2, 3)) puts them in place",
+    "hint: the shape of 'a' in reverse: transpose it, .T",
     "Few": f"returns 2 gradients, not 3 ({backward('Few')})\n"
     "hint: backward returns one for each argument of forward, in order (a, k, b): None for one that is no "
     "tensor",

@@ -47,7 +47,7 @@ def vjp(
     ``NAME:backward`` to one whose derivative alone is meant (``{"ste:backward": "x"}``).
 
     ``bool(result.check)`` is True only if the check passed, and ``result.check.require()`` raises CheckFailed
-    with the report where it did not; ``result.check.leaves`` are the verdicts by leaf.
+    with the report where it did not (or where it is "off"); ``result.check.leaves`` are the verdicts by leaf.
 
     Raises Diagnostic, whose ``kind`` tells an expression at fault from an input or a seed.
 

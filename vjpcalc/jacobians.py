@@ -100,8 +100,7 @@ class Jacobians:
     @property
     def status(self) -> str:
         """Passed where backward and the reference agree, or a seed at the row where they do not says so."""
-        check = None if self.suspect is None else self.suspect.check
-        return PASSED if check is None else check.status
+        return PASSED if self.suspect is None else self.suspect.check.status
 
     def dense(self, leaf: str) -> np.ndarray:
         """A leaf's matrix (m, n), every 0 of it. Raises Diagnostic (limit) where there are too many."""

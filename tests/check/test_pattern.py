@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from vjpcalc.check.pattern import dimensions, pattern, suspects
+from vjpcalc.check.pattern import IGNORED, cotangents, dimensions, pattern, suspects
 
 E = np.array([[1.0, -2.0, 3.5], [4.25, 5.0, -6.0], [0.5, 8.0, 9.75], [10.0, -11.5, 12.0]])
 X = np.array([[0.5, -1.0, 2.0], [-3.0, 1.5, -0.25], [4.0, -0.75, 1.25], [-2.5, 3.0, -5.0]])
@@ -51,10 +52,14 @@ WHOLE = {
     "a fraction": (0.75 * E, E, "3/4 × what it should be"),
     "a part in a million": (1.000001 * E, E, "1.000001 × what it should be"),
     "a factor of no name": (2.71 * E, E, "2.71 × what it should be"),
+    "a tenth too much": (1.1 * E, E, "1.1 × what it should be"),
+    "three times, of a single number": (12.0, 4.0, "3 × what it should be"),
+    "a fifth, of a single number": (0.3, 1.5, "1/5 of what it should be"),
+    "equal numbers, five times": (np.full(3, 10.0), np.full(3, 2.0), "5 × what it should be"),
     "log2 without its ln 2": (E * math.log(2), E, "ln 2 (0.6931) × what it should be"),
     "degrees": (-E * math.pi / 180, E, "-π/180 (-0.01745) × what it should be"),
-    "None returned": (0 * E, E, f"all {ZERO}"),
-    "None returned for a number": (0.0, 3.0, ZERO),
+    "None returned": (0 * E, E, "all zero"),
+    "None returned for a number": (0.0, 3.0, "zero"),
     "transposed": (SQUARE.T, SQUARE, "transposed"),
     "transposed and reshaped": (E.T.reshape(4, 3), E, "transposed, then reshaped"),
     "reshaped, not transposed": (E.reshape(3, 4).T, E, "reshaped where a transpose is due"),
@@ -100,6 +105,9 @@ PARTS = {
     "no place of a name": (
         E * [[-1, 1, 1], [1, -1, 1], [1, 1, 1], [1, 1, 1]], "where it is wrong, the sign is flipped",
     ),
+    "one number alone": (
+        np.where(E == 3.5, 10.5, E), "where it is wrong, 3 × what it should be",
+    ),
     "a place and no pattern": (with_row(1, np.array([0.3, 0.7, 0.9])), "wrong in row 1 only"),
 }  # fmt: skip
 
@@ -131,17 +139,18 @@ def test_gradients_of_two_leaves_that_are_swapped() -> None:
 
 
 class Matrix:
-    """A Jacobian as ``suspects`` uses one."""
+    """A Jacobian as ``suspects`` uses one, with the error of its entries."""
 
-    def __init__(self, entries: Any) -> None:
+    def __init__(self, entries: Any, error: float = 0.0) -> None:
         self.entries = np.asarray(entries, float)
+        self.errors = np.full(self.entries.shape, error)
         self.shape = self.entries.shape
 
-    def transposed(self, v: np.ndarray) -> np.ndarray:
-        return self.entries.T @ v
+    def transposed(self, v: np.ndarray, entries: np.ndarray | None = None) -> np.ndarray:
+        return (self.entries if entries is None else entries).T @ v
 
-    def dense(self) -> np.ndarray:
-        return self.entries
+    def dense(self, entries: np.ndarray | None = None) -> np.ndarray:
+        return self.entries if entries is None else entries
 
 
 Y = np.exp([1.0, 2.0, 3.0]) / np.exp([1.0, 2.0, 3.0]).sum()  # a softmax
@@ -178,6 +187,59 @@ def test_a_gradient_that_equals_what_it_should_not(what: str) -> None:
     assert found(gradient, expected, suspects=made) == words
 
 
+def test_a_seed_is_called_ignored_where_it_is_zero_and_jacobians_are_not_exact() -> None:
+    """x² by differences, whose Jᵀ·v is exactly 0 where v is: J errs there all the same, by 1e-11."""
+    J, seed = Matrix(np.diag([2.0, 4.0 + 1e-11, 6.0]), error=1e-10), np.array([1.0, 0.0, 0.0])  # noqa: N806
+    made = suspects(J, {"out": seed}, (3,))  # type: ignore[arg-type]
+    assert found([2.0, 4.0, 6.0], J.transposed(seed), suspects=made) == IGNORED
+
+
+# Where two patterns fit, the simpler one is said, and what explains the whole leaf before a part of it.
+TIES = {
+    "the mean over rows that are alike, or the first row": (
+        Matrix(np.vstack([np.diag([1.0, 2.0, 4.0])] * 3)), np.ones((3, 3)), [1.0, 2.0, 4.0],
+        "1/3 of what it should be, and 3 is the number of rows of out and of columns of out: a mean in place "
+        "of a sum?",
+    ),
+    "one of a seed of two is ignored, or an element counts twice": (
+        Matrix(np.diag([2.0, 4.0])), np.array([1.0, 0.5]), [2.0, 4.0], IGNORED,
+    ),
+    "a factor, or shifted by one": (
+        Matrix(np.diag([1.0, 3.0, 9.0, 27.0])), np.array([1.0, 1.0, 1.0, 1.0]), [3.0, 9.0, 27.0, 81.0],
+        "3 × what it should be",
+    ),
+    "a sign, or swapped": (
+        Matrix(np.diag([-2.0, 2.0])), np.array([1.0, 1.0]), [2.0, -2.0], "the sign is flipped",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TIES)
+def test_of_two_that_fit_the_simpler_one_is_said(what: str) -> None:
+    J, seed, gradient, words = TIES[what]  # noqa: N806
+    expected = J.transposed(seed.ravel())
+    made = suspects(J, {"out": seed}, expected.shape)  # type: ignore[arg-type]
+    sizes = dimensions({"out": seed.shape}) if seed.ndim > 1 else {}
+    assert found(gradient, expected, suspects=made, sizes=sizes) == words
+
+
+def test_a_seed_of_one_number_is_a_factor() -> None:
+    assert found(4 * E, E, seed=0.25) == (
+        "4 × what it should be, and 0.25 is every element of the seed: is the seed ignored?"
+    )
+    assert found(3 * E, E, seed=3.0, sizes={}) == (
+        "3 × what it should be, and 3 is every element of the seed: does it count twice?"
+    )
+    assert found(2 * E, E, seed=1.0) == "2 × what it should be"
+
+
+def test_only_a_function_of_the_users_returns_none() -> None:
+    """det(x) of a singular matrix: torch gives 0, and no graph is cut."""
+    assert found(0 * E, E) == "all zero"
+    assert found(0 * E, E, yours=True) == f"all {ZERO}"
+    assert found(0.0, 3.0, yours=True) == ZERO
+
+
 def test_a_seed_of_ones_is_not_called_ignored() -> None:
     J, ones = Matrix(np.diag([2.0, 4.0, 6.0])), np.ones(3)  # noqa: N806
     made = suspects(J, {"out": ones}, (3,))  # type: ignore[arg-type]
@@ -199,7 +261,9 @@ def test_sizes_are_called_by_what_they_count() -> None:
 SILENT = {
     "a single number off by any factor": (7.0, 3.0, {}),
     "one of several elements": ([1.0, -2.0, 3.6], [1.0, -2.0, 3.5], {}),
-    "one of several elements, by a factor": ([1.0, -2.0, 7.0], [1.0, -2.0, 3.5], {}),
+    "one of several elements, by a factor of no meaning": ([1.0, -2.0, 9.1], [1.0, -2.0, 3.5], {}),
+    "one of several elements is zero": ([1.0, 0.0, 3.5], [1.0, -2.0, 3.5], {}),
+    "three times, of so few digits that it may be chance": (3.0, 1.0, {"relative": 4e-3}),
     "equal numbers off by any factor": ([7.0, 7.0], [3.0, 3.0], {}),
     "three of no relation": ([0.3, 0.1, 0.7], [1.0, -2.0, 3.5], {}),
     "NaN": ([math.nan, math.nan, 1.0], [1.0, -2.0, 3.5], {}),
@@ -230,6 +294,49 @@ def test_a_pattern_survives_the_rounding_of_its_dtype() -> None:
     expected = generator.normal(size=(6, 4))
     gradient = (-expected * (1 + 1e-3 * generator.uniform(-1, 1, size=(6, 4)))).astype(np.float16)
     assert found(gradient, expected, relative=4e-3) == "the sign is flipped"
+
+
+LOW = {
+    "bfloat16": (2.0**-7, 2),
+    "float16": (2.0**-10, 2),
+    "float32": (2.0**-23, 64),
+    "float64": (2.0**-52, 64),
+}
+
+
+@pytest.mark.parametrize("dtype", LOW)
+@pytest.mark.parametrize("factor", [1.1, 0.9, 3.0])
+def test_a_factor_is_seen_in_every_dtype(dtype: str, factor: float) -> None:
+    """The gradient is rounded to its dtype, and allowed to err by as many roundings as the judge allows."""
+    eps, roundings = LOW[dtype]
+    expected = np.array([2.0, 5.0, 6.25, -3.0])
+    gradient = torch.tensor(factor * expected).to(getattr(torch, dtype)).double().numpy()
+    assert found(gradient, expected, relative=eps * roundings, sizes={}) == f"{factor:g} × what it should be"
+
+
+MISUSED = {
+    "forgotten": (lambda v: np.ones(3), "it does not depend on its cotangent v: it equals Jᵀ·ones"),
+    "averaged": (lambda v: np.full(3, v.mean()), "its cotangent v is averaged: it equals Jᵀ·mean(v)"),
+    "summed": (lambda v: np.full(3, v.sum()), "its cotangent v is summed: it equals Jᵀ·sum(v)"),
+    "squared": (lambda v: v * v, "its cotangent v counts twice: it equals Jᵀ·v²"),
+    "made positive": (np.abs, "the sign of its cotangent v is lost: it equals Jᵀ·|v|"),
+    "clipped": (lambda v: np.clip(v, -1, 1), "its cotangent v is clipped: it equals Jᵀ·clamp(v, -1, 1)"),
+    "normalised": (
+        lambda v: v / np.sqrt((v * v).sum()), "its cotangent v is normalised: it equals Jᵀ·v/‖v‖",
+    ),
+    "the first for all": (
+        lambda v: np.full(3, v[0]), "the first element of its cotangent v counts for all",
+    ),
+    "reversed": (lambda v: v[::-1], "its cotangent v is reversed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MISUSED)
+def test_how_a_cotangent_is_misused(what: str) -> None:
+    misuse, words = MISUSED[what]
+    J, v = Matrix([[2.0, 1.0], [0.5, 4.0], [-3.0, 6.0]]), np.array([-1.5, 0.25, 2.0])  # noqa: N806
+    made = cotangents(J, v, (2,))  # type: ignore[arg-type]
+    assert found(J.transposed(misuse(v)), J.transposed(v), suspects=made) == words
 
 
 def test_elements_without_a_verdict_are_left_out() -> None:

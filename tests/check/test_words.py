@@ -45,6 +45,11 @@ SENTENCES = [
     (words.kink("x", "a kink", [1.00001, 1.00002], 1.00001),
      "x: a kink: the slope is 1.00001 from the left and 1.00002 from the right; torch's 1.00001 equals "
      "the left one"),
+    (words.kink("x", "a kink", [0.0, 1.0], 3.0, words.YOURS),
+     "x: a kink: the slope is 0 from the left and 1 from the right; your backward's 3 does not lie between "
+     "them"),
+    (words.kink("x", "a kink", [2.0, 2.0], 2.0, words.YOURS),
+     "x: a kink: the slope is 2 from either side, and your backward's too"),
     (words.kink("x", "a kink of floor", [0.0, math.inf], 0.0),
      'x: a kink of floor'),
     (words.hidden_kink(["median"], 4),
@@ -60,6 +65,20 @@ SENTENCES = [
      "x[2]: 0 digits of the derivative: 'exp(x) - 1' cancels"),
     (words.few_digits("x", 1),
      'x: 1 digit of the derivative: rounding on the way leaves no more'),
+    (words.rounded_away("x", "'1 + x'"),
+     "x: 0 digits of the derivative: '1 + x' rounds them away"),
+    (words.no_step("x[1]", -2.5e17),
+     "x[1]: differences of the forward show no slope: it jumps or has a pole here, nearer than the smallest "
+     "step (backward gives -2.5e+17)"),
+    (words.not_finite(math.nan) + ", " + words.not_finite(math.inf) + ", " + words.not_finite(-math.inf),
+     "NaN, infinite, minus infinity"),
+    # a cotangent
+    (words.cotangent(np.array([[1.5, -0.0], [0.1, 2.0]])),
+     "v = [[1.5, 0], [0.1, 2]]"),
+    (words.cotangent(np.array(-2.4375)),
+     "v = -2.4375"),
+    (words.cotangent(np.arange(8.0).reshape(2, 4)),
+     "v = [0, 1, 2, 3, 4, 5, …] of shape (2, 4)"),
     (words.rounded_forward(3, 2.0**-24),
      '3 digits: the forward is rounded to 6e-8'),
     (words.too_small("x", 3e-170, -1e-170),

@@ -9,10 +9,11 @@ import torch  # noqa: TID253
 
 from vjpcalc.check.derivative import DIFFERENCES
 from vjpcalc.check.jacobian import Jacobian
-from vjpcalc.check.judge import Numbers
+from vjpcalc.check.judge import DOUBT, Numbers, Verdict
 from vjpcalc.check.slopes import kinked, slopes
 from vjpcalc.check.witness import Witness
 from vjpcalc.engines.torch import smallest_subnormal
+from vjpcalc.job.result import Cause
 
 ONE_NODE = 16.0  # roundings by which two backwards of one node may differ (the rows' rules beside torch)
 
@@ -44,6 +45,27 @@ def numbers_of(witness: Witness, gradient: np.ndarray, seed: np.ndarray, dtype: 
             noise=lambda doubtful, runs: np.zeros(own.shape),
             slopes=None if witness.replay is None else functools.partial(slopes, witness, v),
         )
+
+
+def comparable(numbers: Numbers, verdict: Verdict) -> tuple[np.ndarray, np.ndarray]:
+    """Which numbers are wrong, and which are wrong or right, where there is one that each should be.
+
+    At a kink there is none: the nearest slope stands for what is expected, and no factor leads to it.
+    """
+    wrong, right = verdict.causes == Cause.WRONG, verdict.causes == Cause.PASSED
+    bent = numbers.bent & ~right
+    bent[[k for k in verdict.slopes if wrong[k]]] = True
+    bent[[k for k in np.flatnonzero(bent) if not has_two_slopes(numbers, verdict, int(k))]] = False
+    return wrong & ~bent, (wrong | right) & ~bent
+
+
+def has_two_slopes(numbers: Numbers, verdict: Verdict, k: int) -> bool:
+    """True if the k-th number is at a kink whose sides have different slopes."""
+    if k in verdict.slopes:
+        return verdict.slopes[k].bent
+    if not numbers.bent[k] or numbers.left is None or numbers.right is None:
+        return False
+    return bool(abs(numbers.left[k] - numbers.right[k]) > DOUBT * abs(numbers.left[k]))
 
 
 def transposed(jacobian: Jacobian, v: np.ndarray, entries: np.ndarray) -> np.ndarray:

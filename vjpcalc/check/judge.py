@@ -49,6 +49,8 @@ BENIGN = 4.0
 HALF = 10.0**-0.5
 # Relative, of slopes that are taken from one side by differences (leaky_relu as a function of the user's).
 SIDES = 1e-5
+# Relative: errors of one size, of which the first is named (six of 2 in the gradient of a singular det(x)).
+ALIKE = 1e-6
 # Numbers that are looked at one by one, the worst first; the rest are like them.
 EXAMINED = 16
 # Farther than this many times what some pairs of runs explain, more would not explain it either. One pair may
@@ -114,13 +116,19 @@ class Verdict:
         return Cause(int(self.causes.max(initial=Cause.PASSED)))
 
     def worst(self, numbers: Numbers) -> int | None:
-        """The place of the gravest cause, and there of the number farthest from what is allowed, or None."""
+        """The place of the gravest cause, and there of the number farthest from what is allowed, or None.
+
+        Of wrong numbers, that is the one with the largest error beyond it, and the first of those alike: so a
+        reader would say, who sees numbers and no tolerances.
+        """
         if self.cause == Cause.PASSED:
             return None
         with np.errstate(all="ignore"):
-            far = distance(numbers.gradient, self.expected) / self.tolerance
-        far = np.nan_to_num(far, nan=np.inf, posinf=np.inf)
-        return int(np.argmax(np.where(self.causes == self.cause, far, -1.0)))
+            error = distance(numbers.gradient, self.expected)
+            far = error - self.tolerance if self.cause == Cause.WRONG else error / self.tolerance
+        far = np.where(self.causes == self.cause, np.nan_to_num(far, nan=np.inf, posinf=np.inf), -np.inf)
+        largest = float(far.max())
+        return int(np.argmax(far >= (largest - ALIKE * abs(largest) if np.isfinite(largest) else largest)))
 
     @property
     def unknown(self) -> np.ndarray:

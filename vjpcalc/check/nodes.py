@@ -7,21 +7,24 @@ alone, beside its own forward: for the cotangent that arrived, for a random one,
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a node to run)
 import torch  # noqa: TID253
 
+from vjpcalc.check import words
 from vjpcalc.check.alone import ByItself, alone, by_itself
-from vjpcalc.check.compared import numbers_of
+from vjpcalc.check.compared import comparable, numbers_of
 from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, Verdict, judge
 from vjpcalc.check.noise import in_doubt
+from vjpcalc.check.pattern import cotangents, dimensions, pattern
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness, replayed
@@ -30,7 +33,7 @@ from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.autograd import dense
 from vjpcalc.job.faults import own_fault
-from vjpcalc.job.result import FAILED, VJP, Cause, LeafCheck
+from vjpcalc.job.result import FAILED, VJP, Cause, Fault, LeafCheck
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.scope import BadReference
 from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in
@@ -39,6 +42,7 @@ from vjpcalc.tensors.dtypes import as_float64
 
 ASKED = 16  # nodes of one function that are asked, evenly spread: a loop may have thousands
 OTHER = 3.0  # times the cotangent that arrived: a random one is half of this to this, and so larger
+SMALL = 0.1  # … and its least element, where it is asked how the cotangent is misused
 REPEATABLE = 2.0**-11  # relative: two answers to one question may differ, for sums may run in another order
 
 
@@ -49,7 +53,7 @@ class NodeFault:
     ``text`` is the node in a message, ``argument`` the parameter's name, with a number where it takes several
     tensors. ``got`` and ``expected`` are the worst element's, at ``index`` of the argument (None: along a
     random direction), ``wrong`` how many elements are. ``leaves`` are those whose gradient went through here.
-    ``detail`` is what was raised.
+    ``detail`` is what was raised, ``cotangent`` what the node was asked with.
     """
 
     node: Applied
@@ -62,6 +66,17 @@ class NodeFault:
     wrong: int = 0
     leaves: tuple[str, ...] = ()
     detail: str = ""
+    cotangent: np.ndarray | None = None
+    look_for_pattern: Callable[[], str | None] | None = None
+
+    @functools.cached_property
+    def told(self) -> Fault:
+        """The same as a part of a leaf's verdict."""
+        return Fault(
+            node=self.text, kind=self.kind, reason=self.reason, argument=self.argument or None,
+            index=self.index, got=self.got, expected=self.expected, wrong=self.wrong,
+            cotangent=self.cotangent, look_for_pattern=self.look_for_pattern,
+        )  # fmt: skip
 
     @property
     def reason(self) -> str:
@@ -74,6 +89,7 @@ class NodeFault:
         what = FAULTS[self.kind].format(
             argument=self.argument, place=place, got=got, expected=expected, detail=self.detail,
             name=self.node.operator.name,
+            v="v" if self.cotangent is None else words.cotangent(self.cotangent),
         )  # fmt: skip
         return f"{self.text}: {what}"
 
@@ -82,14 +98,14 @@ class NodeFault:
 FAULTS = {
     "wrong": "its backward hands {got} to {place}, Jᵀ·v of its own forward is {expected}",
     "ignored": "its backward is right for this seed only: it does not depend on its cotangent: for another "
-    "one, v, it hands {got} to {place} again, Jᵀ·v is {expected}",
-    "seed only": "its backward is right for this seed only: for another cotangent v it hands {got} to "
-    "{place}, Jᵀ·v is {expected}",
-    "none": "its backward returns None for {argument}, which counts as 0: for another cotangent v, Jᵀ·v is "
-    "{expected} for {place}",
-    "raises": "its backward works for this seed only: for another cotangent {detail}",
-    "not repeatable": "its backward is no function of its cotangent: asked twice with the same one it hands "
-    "{expected} to {place}, then {got}",
+    "one, {v}, it hands {got} to {place} again, Jᵀ·v is {expected}",
+    "seed only": "its backward is right for this seed only: for another cotangent, {v}, it hands {got} "
+    "to {place}, Jᵀ·v is {expected}",
+    "none": "its backward returns None for {argument}, which counts as 0: for another cotangent, {v}, "
+    "Jᵀ·v is {expected} for {place}",
+    "raises": "its backward works for this seed only: for another cotangent {detail} ({v})",
+    "not repeatable": "its backward is no function of its cotangent: asked twice with the same one, {v}, it "
+    "hands {expected} to {place}, then {got}",
     "spent": "its backward can be called only once: the second time {detail}",
     "cotangent": "its backward changes the cotangent that it is given, which other nodes may share",
     "forward": "its forward is not its reference's, {detail}: {place} is {got}, not {expected} (if only its "
@@ -124,12 +140,25 @@ def with_faults(leaves: Mapping[str, LeafCheck], faults: Sequence[NodeFault]) ->
     judged = dict(leaves)
     for fault in faults:
         for name in fault.leaves:
-            if judged[name].status != FAILED:
+            leaf, told = judged[name], fault.told
+            if leaf.fault is not None:
+                continue
+            if leaf.status == FAILED:
+                pattern = functools.partial(_pattern_beside, leaf, told)
+                judged[name] = replace(leaf, fault=told, look_for_pattern=pattern)
+            else:
                 judged[name] = replace(
-                    judged[name], status=FAILED, reason=fault.reason, index=None, got=fault.got,
-                    expected=fault.expected,
+                    leaf, status=FAILED, reason=told.reason, index=None, got=told.got, expected=told.expected,
+                    digits=None, fault=told, look_for_pattern=functools.partial(getattr, told, "pattern"),
                 )  # fmt: skip
     return judged
+
+
+def _pattern_beside(leaf: LeafCheck, fault: Fault) -> str | None:
+    """The pattern of a leaf behind a fault: how a cotangent is misused, which another shows, tells more."""
+    if fault.pattern is None or (leaf.pattern is not None and "cotangent v" not in fault.pattern):
+        return leaf.pattern
+    return f"{fault.node}: {fault.pattern}"
 
 
 def leaves_before(nodes: Sequence[Node], trace: Trace) -> tuple[str, ...]:
@@ -221,14 +250,14 @@ class _Asked:
         try:
             given = applied.backward(cotangent, keep=True)
         except (Exception, SystemExit) as error:
-            return [self.fault("raises", detail=self.told(error))]
+            return [self.fault("raises", detail=self.told(error), cotangent=as_float64(self.r))]
         handed = again = self.numbers(given)
         if not torch.equal(cotangent, self.r):
-            faults.append(self.fault("cotangent"))
+            faults.append(self.fault("cotangent", cotangent=as_float64(self.r)))
         try:
             again = self.numbers(applied.backward(self.r.clone(), keep=True))
         except (Exception, SystemExit) as error:
-            faults.append(self.fault("spent", detail=self.told(error)))
+            faults.append(self.fault("spent", detail=self.told(error), cotangent=as_float64(self.r)))
         try:
             shape = (self.beside or self.forward.outputs["y"]).shape
         except BadReference:
@@ -287,7 +316,7 @@ class _Asked:
         index = tuple(map(int, np.unravel_index(k, source.shape)))
         return self.fault(
             "not repeatable", source, argument=argument, index=index, got=float(after[k]),
-            expected=float(before[k]), wrong=int(wrong.sum()),
+            expected=float(before[k]), wrong=int(wrong.sum()), cotangent=as_float64(self.r),
         )  # fmt: skip
 
     def wrong(
@@ -303,8 +332,47 @@ class _Asked:
             return self.fault(
                 kind, source, argument=argument, index=witness.index(k), got=float(numbers.gradient[k]),
                 expected=float(verdict.expected[k]), wrong=int((verdict.causes == Cause.WRONG).sum()),
+                cotangent=as_float64(v),
+                look_for_pattern=functools.partial(self.pattern, witness, number, handed, source),
             )  # fmt: skip
         return None
+
+    def pattern(self, witness: Witness, number: int, handed: np.ndarray, source: Node) -> str | None:
+        """What the wrong numbers of the answer to r have in common: r, drawn at random, tells most apart.
+
+        That the cotangent is misused in some way is said if it explains the answers to others as well: r
+        without its large elements tells what is clipped from what keeps the sign alone.
+        """
+        if witness.directions is not None:
+            return None
+        small = self.r * torch.linspace(SMALL, 1.0, self.r.numel(), dtype=self.r.dtype).reshape(self.r.shape)
+        answers = [(self.r, handed)]
+        with contextlib.suppress(Exception, SystemExit):  # it may answer a few only
+            own = self.numbers(self.applied().backward(self.g.clone()))[number]
+            answers += [(self.g, own)]
+            answers += [(small, self.numbers(self.applied().backward(small.clone()))[number])]
+        shape = source.shape
+        misused: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for v, answer in reversed(answers):
+            numbers, verdict = self.judged(witness, number, v, answer)
+            made = cotangents(witness.jacobian, as_float64(v), shape)
+            misused = {
+                what: (values, room)
+                for what, (values, room) in made.items()
+                if (what in misused or v is answers[-1][0])
+                and not (np.abs(answer - values.ravel()) > np.fmax(verdict.tolerance, room.ravel())).any()
+            }
+        wrong, known = comparable(numbers, verdict)
+        gradient, expected, wrong, tolerance, known = (
+            part.reshape(shape)
+            for part in (numbers.gradient, verdict.expected, wrong, verdict.tolerance, known)
+        )
+        name = next(argument for place, (argument, _) in enumerate(self.arguments()) if place == number)
+        shapes = {name: shape} | ({"its value": tuple(self.g.shape)} if self.g.shape != shape else {})
+        return pattern(
+            gradient, expected, wrong, tolerance, known=known, name=name, values=as_float64(source.value),
+            sizes=dimensions(shapes), yours=True, suspects=misused,
+        )  # fmt: skip
 
     def judged(
         self, witness: Witness, number: int, v: torch.Tensor, handed: np.ndarray

@@ -30,6 +30,8 @@ WIDE = 1e-6  # the eps of a dtype in which a few ulps are not little
 COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)
 LINEAR = frozenset({"add", "sub", "rsub", "neg", "sum", "mean"})
 CANCELS = 1e3  # times: what so much smaller than its terms has lost digits that a reader wants to know of
+MOST = 0.25  # of all noise: an operator that makes so much by itself is named …
+FEW_NODES, FEW_ELEMENTS = 64, 100_000  # … in programs up to this size: it takes two runs for each
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
 
@@ -72,7 +74,7 @@ def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray,
     return noise
 
 
-def _behind(trace: Trace, leaf: str) -> Iterator[Applied]:
+def behind(trace: Trace, leaf: str) -> Iterator[Applied]:
     """The operators of a trace that a leaf has a part in, in order."""
     reached = {trace.inputs[leaf]}
     for node in trace.applied:
@@ -87,7 +89,7 @@ def depth_and_accuracy(trace: Trace, leaf: str) -> tuple[float, float]:
     An operator rounds once forward and once backward, half an ulp each; a composed one COMPOSED times that.
     """
     depth, worst = 2.0, 0.0
-    for node in _behind(trace, leaf):
+    for node in behind(trace, leaf):
         worst = max(worst, node.operator.accuracy)
         depth += {"movement": 0.0, "composed": COMPOSED}.get(node.operator.kind, 1.0)
     return depth, worst
@@ -103,7 +105,7 @@ def cancelling(trace: Trace, leaf: str) -> Applied | None:
         if node in matter or not (node.operator.name in LINEAR or node.operator.kind == "movement"):
             matter.update(node.inputs)
     worst, most = None, CANCELS
-    for node in _behind(trace, leaf):
+    for node in behind(trace, leaf):
         if node in matter and node.operator.name in LINEAR and node.value.is_floating_point():
             sizes = [source.value.detach().abs() for source in (node, *node.inputs) if source.value.numel()]
             if len(sizes) > 1 and node.value.numel():
@@ -143,11 +145,34 @@ class GradientNoise:
         values = (None if run is None else project(run[leaf]) for run in made[: 2 * runs.pairs])
         return half_range(values) / runs.ulps
 
+    def loudest(self, leaf: str, project: Callable[[np.ndarray], np.ndarray], noise: float) -> Applied | None:
+        """The operator whose own rounding moves a number of a leaf's gradient most; None if none stands out.
+
+        One that does makes a MOST part of the ``noise`` that all make together. One that adds up, or works on
+        whole matrices, is none: its arguments are ill-conditioned there. Large programs are not asked.
+        """
+        found, most = None, MOST * noise
+        nodes = self.vjp.trace.applied
+        if len(nodes) > FEW_NODES or sum(node.value.numel() for node in nodes) > FEW_ELEMENTS:
+            return None
+        for node in behind(self.vjp.trace, leaf):
+            runs = [self._run(one, 1.0, inside=False, only=node) for one in noises(1)]
+            moved = float(half_range(None if run is None else project(run[leaf]) for run in runs))
+            if np.isfinite(moved) and moved > most:
+                found, most = node, moved
+        return None if found is None or found.operator.kind != "elementwise" else found
+
     @stage("noise")
-    def _run(self, noise: Noise, ulps: float, inside: bool) -> dict[str, np.ndarray] | None:
-        """The gradients of one run, flattened; None where rounding decides a branch."""
+    def _run(
+        self, noise: Noise, ulps: float, inside: bool, only: Applied | None = None
+    ) -> dict[str, np.ndarray] | None:
+        """The gradients of one run, flattened; None where rounding decides a branch.
+
+        With ``only``, no more than this node is moved.
+        """
         job, trace = self.vjp.job, self.vjp.trace
         engine = TorchEngine(job.dtype, job.random_seed, noise, ulps, inside)
+        still = TorchEngine(job.dtype, job.random_seed)
         leaves = {name: job.inputs[name].detach().requires_grad_() for name in job.leaves}
         values = {trace.inputs[name].index: leaf for name, leaf in leaves.items()}
 
@@ -159,7 +184,8 @@ class GradientNoise:
             with engine.session():  # the program as it went: nothing is parsed, and no branch taken anew
                 for node in trace.applied:
                     arguments = {name: with_values(value, get) for name, value in node.arguments.items()}
-                    values[node.index] = engine.apply(node.operator, arguments)
+                    by = engine if only in (None, node) else still
+                    values[node.index] = by.apply(node.operator, arguments)
             ends = {name: replace(node, value=get(node)) for name, node in trace.outputs.items()}
             run = Forward(job, replace(trace, outputs=ends), leaves)
             gradients, _ = backward(run, {name: [seed] for name, seed in self.vjp.seeds.items()})

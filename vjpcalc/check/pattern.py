@@ -2,10 +2,11 @@
 
 Said is only what fits exactly: a guess is an array that the gradient would be if a certain mistake had been
 made, and it must agree with the gradient within rounding, in the whole leaf or in every wrong element. So
-that no coincidence is taken for a pattern, a guess counts only where it is far from the right numbers, and
-one that takes a number from the gradient itself must then foretell others.
+that no coincidence is taken for a pattern, a guess counts only where it is far from the right numbers, by
+far more than it misses, and one that takes a number from the gradient itself must then foretell others.
 
-``GUESSES`` are tried in order, the telling ones first; each is a function that yields its guesses.
+``GUESSES`` are tried in order, the simple ones first, so that of two that fit the simpler one is said; what
+fits the whole leaf is said before what fits the wrong elements alone. Each yields its guesses.
 """
 
 from __future__ import annotations
@@ -15,21 +16,30 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check.jacobian import Jacobian
 
-FAR = (
-    100.0  # times its own rounding: a guess so far from the right number agrees with a wrong one by no chance
-)
+# To one: the odds that a number which has nothing to do with a guess misses it by more than it does, for each
+# number that a guess needs. How far the guess is from the right number, by how far the wrong one misses it.
+FAR = 100.0
+CLEAR = 4.0  # times what it is missed by: a guess so far from the right number is told from it
+SHARP = 1 / 16  # of its room: every guess counts as missed by so much at least (bfloat16 has few numbers)
 ROUNDING = 4 * 2.0**-52  # relative; what making a guess costs, beside the tolerance of the numbers in it
-FEW = 2  # wrong and right elements at the least, where a pattern is said of the wrong ones alone …
+FEW = 2  # wrong and right elements at the least, where more than a factor is said of the wrong alone …
 PLACES, ELEMENTS = 3, 10  # … and where their place is all there is to say: of few, chance makes a row
 TINY = 1e-300  # beside a tolerance of 0
 LARGEST_MATRIX = 1_000_000  # entries of a J that is written out to make guesses of it
 LARGEST_DENOMINATOR = 16  # of a factor that is said as a fraction
+SIMPLE = 0.25  # of all factors: so many fractions of one denominator at the most may lie near one by chance
 
+ZERO = "zero, as where None is returned, or .item() or .detach() cuts the graph"
+MOST = 16  # digits of a factor
+NAMED = 2  # things that there are n of
+CONSTANT = 1e-4  # what a factor must be known to, to be called by the name of a constant
+ALONE = ": a sum over the others is missing"
 IGNORED = "the seed is ignored: it equals Jᵀ·ones"
 
 # Factors that a formula forgets, or has once too often.
@@ -39,6 +49,10 @@ CONSTANTS = {
     "√2": math.sqrt(2), "1/√2": math.sqrt(0.5), "2/√π": 2 / math.sqrt(math.pi),
     "180/π": 180 / math.pi, "π/180": math.pi / 180,
 }  # fmt: skip
+
+
+# What a wrong gradient may be equal to, by what is then to be said: the numbers, and how exact they are.
+Suspects = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +69,11 @@ class Case:
     known: np.ndarray
     name: str = "x"
     values: np.ndarray | None = None
-    suspects: Mapping[str, np.ndarray] = field(default_factory=dict)
+    suspects: Suspects = field(default_factory=dict)
     others: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    seed: float | None = None
+    yours: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,8 +88,10 @@ class Case:
 class Guess:
     """What the gradient would be, exact to ``room``, and what is then to be said; NaN where it says nothing.
 
-    ``distinct`` numbers at the least, at ``count`` wrong elements, must bear it out. ``words`` are said of
-    the whole leaf, ``there`` of the wrong elements alone; without ``there`` it must hold of the whole.
+    ``distinct`` numbers at the least, at ``count`` wrong elements, must bear it out, ``free`` of which were
+    taken from the gradient itself; against chance, as ``needed`` would (default: those that are not free).
+    ``words`` are said of the whole leaf, ``there`` of the wrong elements alone; without ``there`` it must
+    hold of the whole.
     """
 
     words: str
@@ -82,6 +100,8 @@ class Guess:
     there: str | None = None
     distinct: int = 2
     count: int = 1
+    free: int = 0
+    needed: float | None = None
 
 
 def pattern(
@@ -93,9 +113,11 @@ def pattern(
     known: np.ndarray | None = None,
     name: str = "x",
     values: np.ndarray | None = None,
-    suspects: Mapping[str, np.ndarray] | None = None,
+    suspects: Suspects | None = None,
     others: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
     sizes: Mapping[str, int] | None = None,
+    seed: float | None = None,
+    yours: bool = False,
 ) -> str | None:
     """What the wrong elements of a leaf's gradient have in common, in words; None where nothing fits.
 
@@ -104,7 +126,9 @@ def pattern(
     verdict (default: where ``expected`` is finite), ``values`` the leaf itself, called ``name``. ``suspects``
     are arrays that a wrong gradient may be equal to, by what is then to be said (see there), ``others``
     the gradient and Jᵀ·v of each other leaf by name, and ``sizes`` the numbers n that a factor n or 1/n may
-    come from, by what they count (see ``dimensions``; default: those of the leaf).
+    come from, by what they count (see ``dimensions``; default: those of the leaf). ``seed`` is the number
+    that every element of the seed is, if they are all the same, and ``yours`` says that a function of the
+    user's own is on the leaf's way: torch's operators return no None.
     """
     gradient, expected = np.asarray(gradient, float), np.asarray(expected, float)
     wrong = np.asarray(wrong, bool)
@@ -121,29 +145,40 @@ def pattern(
         {} if suspects is None else suspects,
         {} if others is None else others,
         dimensions({name: gradient.shape}) if sizes is None else sizes,
+        seed,
+        yours,
     )
     with np.errstate(all="ignore"):
         where = _place(case)
+        there = None
         if np.isfinite(gradient[wrong]).all():
             for guess in itertools.chain.from_iterable(guesses(case) for guesses in GUESSES):
-                if words := _said(case, guess, where or "where it is wrong"):
-                    return words
+                if not _fits(case, guess, case.wrong):
+                    continue
+                if _fits(case, guess, case.known):
+                    return guess.words
+                there = there or guess.there
+        if there is not None:
+            return f"{where or 'where it is wrong'}, {there}"
     some = min(wrong.sum(), case.right.sum()) >= PLACES and case.known.sum() >= ELEMENTS
     return f"wrong {where} only" if where and some else None
 
 
-def _said(case: Case, guess: Guess, where: str) -> str | None:
-    """The words of a guess that fits; None for one that does not."""
+def _fits(case: Case, guess: Guess, place: np.ndarray) -> bool:
+    """True if a guess is what the gradient is at a ``place``, and the wrong elements bear it out."""
     room = np.maximum(guess.room, ROUNDING * np.abs(guess.values))
-    if (np.abs(case.gradient - guess.values) > room)[case.wrong].any():
-        return None
-    borne_out = case.wrong & (np.abs(guess.values - case.expected) >= FAR * room)
+    missed = np.abs(case.gradient - guess.values)
+    if (missed > room)[place].any():
+        return False
+    odds = np.abs(guess.values - case.expected) / np.maximum(missed, SHARP * room)
+    borne_out = case.wrong & (odds >= CLEAR)
     numbers = guess.values[borne_out]
-    if numbers.size < guess.count or _distinct(numbers, room[borne_out]) < guess.distinct:
-        return None
-    if not (np.abs(case.gradient - guess.values) > room)[case.known].any():
-        return guess.words
-    return f"{where}, {guess.there}" if guess.there and case.wrong.sum() >= FEW else None
+    if numbers.size < guess.count:
+        return False
+    distinct = _distinct(numbers, room[borne_out])
+    needed = guess.distinct - guess.free if guess.needed is None else guess.needed
+    proof = (distinct - guess.free) * np.log(np.min(odds[borne_out]))
+    return bool(distinct >= guess.distinct and proof >= needed * math.log(FAR))
 
 
 def _distinct(numbers: np.ndarray, room: np.ndarray) -> int:
@@ -166,56 +201,138 @@ def dimensions(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
 
 def suspects(
     jacobian: Jacobian, seeds: Mapping[str, np.ndarray], shape: tuple[int, ...]
-) -> dict[str, np.ndarray]:
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """What a wrong gradient is often equal to, by what is then to be said of it; for ``pattern``.
 
-    ``seeds`` are the outputs' by name, in the order of J's rows; ``shape`` is the leaf's.
+    ``seeds`` are the outputs' by name, in the order of J's rows, or one without a name, of what the end of
+    the program is computed from; ``shape`` is the leaf's. How exact each is comes of the error of J itself:
+    an element that the seed leaves out is 0 ± 0, and that of Jᵀ·ones is not.
     """
     v = np.concatenate([np.ravel(seed).astype(float) for seed in seeds.values()])
     m, n = jacobian.shape
-    right = jacobian.transposed(v)
-    made = {
-        IGNORED: jacobian.transposed(np.ones(m)),
-        "the seed counts twice: it equals Jᵀ·v²": jacobian.transposed(v * v),
-    }
-    if m == n:
-        made["it equals the seed: handed on as it came"] = v
+    made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def add(words: str, u: np.ndarray) -> None:
+        made[words] = (jacobian.transposed(u), jacobian.transposed(np.abs(u), jacobian.errors))
+
+    if v.size and (v != v[0]).any():  # else these are factors
+        add(IGNORED, np.ones(m))
+        add("the seed counts twice: it equals Jᵀ·v²", v * v)
+    if m == n and "" not in seeds:
+        made["it equals the seed: handed on as it came"] = v, np.zeros(n)
         if m * n <= LARGEST_MATRIX:
-            matrix = jacobian.dense()
-            made["it equals J·v, not Jᵀ·v: a transpose is missing"] = matrix @ v
-            made["the diagonal of J alone counts"] = np.diagonal(matrix) * v
+            matrix, errors = jacobian.dense(), jacobian.dense(jacobian.errors)
+            words = "it equals J·v, not Jᵀ·v: a transpose is missing"
+            made[words] = matrix @ v, errors @ np.abs(v)
+            words = "the diagonal of J alone counts"
+            made[words] = np.diagonal(matrix) * v, np.diagonal(errors) * np.abs(v)
+    right = jacobian.transposed(v)
     start = 0
     for name, seed in seeds.items():
         place = np.arange(seed.size).reshape(seed.shape) + start
         start += seed.size
-        for d, size in enumerate(seed.shape):
+        for d, size in enumerate(seed.shape) if name else ():
             for k in (0, size - 1) if size > 1 else ():
                 kept = np.zeros(m)
                 kept[place.take(k, d)] = v[place.take(k, d)]
-                alone = jacobian.transposed(kept)
-                if ((alone != 0) | (right == 0)).all():  # else it would be zeros, and no missing sum
+                if ((jacobian.transposed(kept) != 0) | (right == 0)).all():  # else it would be zeros
                     index = ", ".join(str(k) if i == d else ":" for i in range(seed.ndim))
-                    made[f"{name}[{index}] alone counts: a sum over the others is missing"] = alone
-    return {words: values.reshape(shape) for words, values in made.items()}
+                    add(f"{name}[{index}] alone counts{ALONE}", kept)
+    return {words: (values.reshape(shape), room.reshape(shape)) for words, (values, room) in made.items()}
+
+
+def cotangents(
+    jacobian: Jacobian, v: np.ndarray, shape: tuple[int, ...]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What the answer to a cotangent v is equal to, where a backward misuses it; for ``pattern``.
+
+    ``v`` has the shape of the output of the one node whose J this is, ``shape`` is the argument's.
+    """
+    one = np.ones(v.shape)
+    length = float(np.linalg.norm(v))
+    misused = {
+        "it does not depend on its cotangent v: it equals Jᵀ·ones": one,
+        "its cotangent v is averaged: it equals Jᵀ·mean(v)": v.mean() * one if v.size else one,
+        "its cotangent v is summed: it equals Jᵀ·sum(v)": v.sum() * one,
+        "its cotangent v counts twice: it equals Jᵀ·v²": v * v,
+        "the sign of its cotangent v is lost: it equals Jᵀ·|v|": np.abs(v),
+        "only the sign of its cotangent v counts: it equals Jᵀ·sign(v)": np.sign(v),
+        "its cotangent v is clipped: it equals Jᵀ·clamp(v, -1, 1)": np.clip(v, -1, 1),
+        "its cotangent v is clipped: it equals Jᵀ·clamp(v, 0, 1)": np.clip(v, 0, 1),
+        "its cotangent v is clipped: it equals Jᵀ·clamp(v, max=1)": np.fmin(v, 1),
+        "its cotangent v is clipped: it equals Jᵀ·clamp(v, min=0)": np.fmax(v, 0),
+        "its cotangent v is normalised: it equals Jᵀ·v/‖v‖": v / (length or 1.0),
+        "the gradient is normalised: it equals Jᵀ·v/‖Jᵀ·v‖": v,
+    }
+    if v.size:
+        misused["the first element of its cotangent v counts for all"] = v.flat[0] * one
+        misused["the last element of its cotangent v counts for all"] = v.flat[-1] * one
+    for d in range(v.ndim) if v.ndim > 1 else ():
+        misused[f"its cotangent v is averaged over dimension {d}"] = v.mean(d, keepdims=True) * one
+        misused[f"its cotangent v is summed over dimension {d}"] = v.sum(d, keepdims=True) * one
+    for d, size in enumerate(v.shape):
+        if size > 1:
+            misused["its cotangent v is reversed" + f" along dimension {d}" * (v.ndim > 1)] = np.flip(v, d)
+        for k in (0, size - 1) if size > 1 else ():
+            index = ", ".join(str(k) if i == d else ":" for i in range(v.ndim))
+            kept = np.zeros(v.shape)
+            kept[(slice(None),) * d + (k,)] = v.take(k, d)
+            misused[f"v[{index}] of its cotangent v alone counts{ALONE}"] = kept
+    if v.ndim == 2 and v.shape[0] == v.shape[1] > 1:
+        misused["its cotangent v is transposed"] = v.T
+    made = {}
+    for words, u in misused.items():
+        flat = np.ravel(u)
+        values, room = jacobian.transposed(flat), jacobian.transposed(np.abs(flat), jacobian.errors)
+        if words.startswith("the gradient is normalised"):
+            size = float(np.linalg.norm(values)) or 1.0
+            values, room = values / size, room / size
+        made[words] = values.reshape(shape), room.reshape(shape)
+    if v.size == math.prod(shape):
+        made["it equals its cotangent v: handed on as it came"] = v.reshape(shape), np.zeros(shape)
+    return made
 
 
 # ---- the guesses -------------------------------------------------------------------------------------------
 
 
 def _zero(case: Case) -> Iterator[Guess]:
-    words = "zero, as where None is returned, or .item() or .detach() cuts the graph"
-    all_ = "all " if case.gradient.size > 1 else ""
-    yield Guess(all_ + words, np.zeros(case.shape), case.tolerance, "zero", distinct=1)
+    words = ("all " if case.gradient.size > 1 else "") + (ZERO if case.yours else "zero")
+    none = np.zeros(case.shape)
+    yield Guess(words, none, none, distinct=1)
+    yield Guess(words, none, none, "zero", distinct=1, count=FEW)
 
 
 def _suspected(case: Case) -> Iterator[Guess]:
-    for words, values in case.suspects.items():
-        yield Guess(words, values, case.tolerance, words, distinct=1, count=1 if words == IGNORED else 2)
+    for words, (values, room) in case.suspects.items():
+        if not words.endswith(ALONE):
+            room = np.fmax(case.tolerance, room)
+            yield Guess(words, values, room, distinct=1, needed=2)  # one element alone may have a seed of 2
+            yield Guess(words, values, room, words, distinct=1, count=FEW)
 
 
-def _times(case: Case, factor: float, words: str, distinct: int = 1, spread: float = 0.0) -> Guess:
+def _alone(case: Case) -> Iterator[Guess]:
+    """A row or a column of the output alone: it fits as well where all of them are alike."""
+    for words, (values, room) in case.suspects.items():
+        if words.endswith(ALONE):
+            yield Guess(words, values, np.fmax(case.tolerance, room), words, distinct=1, count=FEW)
+
+
+def _times(case: Case, factor: float, words: str, spread: float = 0.0, **more: Any) -> Guess:
     room = max(1.0, abs(factor)) * case.tolerance + spread * np.abs(case.expected)
-    return Guess(words, factor * case.expected, room, words, distinct)
+    return Guess(words, factor * case.expected, room, **{"there": words, "distinct": 1, **more})
+
+
+def _seed_factor(case: Case) -> Iterator[Guess]:
+    """The seed forgotten, or counted twice, where it is the same number everywhere."""
+    if case.seed is not None and case.seed not in (0, 1):
+        number = f"{case.seed:.6g} is every element of the seed"
+        for factor, question in (
+            (1 / case.seed, "is the seed ignored?"),
+            (case.seed, "does it count twice?"),
+        ):
+            words = f"{_factor(factor, ROUNDING)} × what it should be, and {number}: {question}"
+            yield _times(case, factor, words, needed=2)
 
 
 def _simple_factor(case: Case) -> Iterator[Guess]:
@@ -225,12 +342,15 @@ def _simple_factor(case: Case) -> Iterator[Guess]:
 
 
 def _size_factor(case: Case) -> Iterator[Guess]:
-    for what, n in case.sizes.items():
+    for n in dict.fromkeys(case.sizes.values()):
         if n > 2:
-            number = f"{n} is the number of {what}"
-            words = f"1/{n} of what it should be, and {number}: a mean in place of a sum?"
-            yield _times(case, 1 / n, words)
-            yield _times(case, n, f"{n} × what it should be, and {number}: a sum in place of a mean?")
+            what = [what for what, size in case.sizes.items() if size == n]
+            number = f"{n} is the number of {' and of '.join(what[:NAMED])}"
+            for factor, times, question in (
+                (1 / n, f"1/{n} of what it should be", "a mean in place of a sum?"),
+                (n, f"{n} × what it should be", "a sum in place of a mean?"),
+            ):
+                yield _times(case, factor, f"{times}, and {number}: {question}", there=times, needed=2)
 
 
 def _swapped(case: Case) -> Iterator[Guess]:
@@ -244,7 +364,7 @@ def _swapped(case: Case) -> Iterator[Guess]:
             tolerance=np.stack([case.tolerance, case.tolerance]),
             known=np.stack([case.known, case.known]),
         )
-        if _said(both, Guess("swapped", both.expected[::-1], both.tolerance), ""):
+        if _fits(both, Guess("swapped", both.expected[::-1], both.tolerance), both.known):
             words = f"the gradients of {case.name} and {other} are swapped"
             yield Guess(words, expected, case.tolerance, distinct=1)
         yield Guess(f"it equals Jᵀ·v of {other}", expected, case.tolerance)
@@ -292,28 +412,59 @@ def _summed(case: Case) -> Iterator[Guess]:
 
 
 def _any_factor(case: Case) -> Iterator[Guess]:
-    """A factor that is taken from the wrong number that shows it best, and foretells the others."""
-    k = int(np.argmax(np.where(case.wrong, np.abs(case.expected) / (case.tolerance + TINY), -1)))
-    if not case.expected.flat[k]:
+    """A factor that is taken from the wrong numbers that show it best, and foretells the others.
+
+    A whole number, or one part of so many, is said of a single number as well, if it has many digits.
+    """
+    with np.errstate(all="ignore"):
+        factors, spreads = case.gradient / case.expected, case.tolerance / np.abs(case.expected)
+    usable = case.wrong & (case.expected != 0) & np.isfinite(factors)
+    if not usable.any():
         return
-    factor = float(case.gradient.flat[k] / case.expected.flat[k])
-    spread = float(max(1.0, abs(factor)) * case.tolerance.flat[k] / abs(case.expected.flat[k]))
-    text = _factor(factor, spread + ROUNDING * abs(factor))
-    yield _times(case, factor, f"{text} × what it should be", distinct=2, spread=spread)
+    best = usable & (spreads <= CLEAR * np.min(spreads[usable]))
+    factor = float(np.median(factors[best]))
+    if not factor:
+        return
+    spread = float(max(1.0, abs(factor)) * np.max(spreads[best])) + ROUNDING * abs(factor)
+    near = _fraction(factor, spread)
+    text = _factor(factor, spread)
+    exact = near is not None and 1 in (abs(near.numerator), near.denominator)
+    if _named(factor, spread) is not None:
+        yield _times(case, factor, f"{text} × what it should be", spread, needed=3)
+    if near is not None and exact:
+        words = f"{text} of what it should be" if near.denominator > 1 else f"{text} × what it should be"
+        yield _times(case, float(near), words, needed=2)
+    yield _times(case, factor, f"{text} × what it should be", spread, distinct=2, free=1, needed=1.5)
+
+
+def _fraction(factor: float, spread: float) -> Fraction | None:
+    """The simplest fraction that a factor known to ``spread`` may be, where that is no chance."""
+    for denominator in range(1, LARGEST_DENOMINATOR + 1):
+        near = Fraction(round(factor * denominator), denominator)
+        if near not in (0, 1) and abs(factor - near) <= 2 * spread:
+            return near if 2 * spread * denominator**2 <= SIMPLE else None
+    return None
 
 
 def _factor(factor: float, spread: float) -> str:
     """A factor known to ``spread``: a whole number, a fraction, a constant with its name, or its digits."""
-    near = Fraction(factor).limit_denominator(LARGEST_DENOMINATOR)
-    if near and abs(factor - near) <= 2 * spread:
+    near = _fraction(factor, spread)
+    if near is not None and near.denominator != 10:
         return str(near)
     away = -math.log10(abs(factor - 1)) if 0 < abs(factor - 1) < 1 else 0.0
-    text = f"{factor:.{min(max(4, math.ceil(away) + 3), 16)}g}"
+    known = 1 + math.floor(math.log10(abs(factor) / spread)) if spread else MOST
+    text = f"{factor:.{min(max(4, math.ceil(away) + 3), max(2, math.ceil(away) + 1, known), MOST)}g}"
+    constant = _named(factor, spread)
+    return text if constant is None else f"{constant} ({text})"
+
+
+def _named(factor: float, spread: float) -> str | None:
+    """What a factor that is a constant of mathematics is called, with its sign."""
     for constant, value in CONSTANTS.items():
         for sign in (1, -1):
-            if abs(factor - sign * value) <= 2 * spread:
-                return f"{'-' * (sign < 0)}{constant} ({text})"
-    return text
+            if abs(factor - sign * value) <= 2 * spread <= CONSTANT:
+                return f"{'-' * (sign < 0)}{constant}"
+    return None
 
 
 def _own_factor(case: Case) -> Iterator[Guess]:
@@ -357,14 +508,16 @@ def _constant(case: Case) -> Iterator[Guess]:
 
 GUESSES = (
     _zero,
-    _suspected,
+    _seed_factor,
     _simple_factor,
     _size_factor,
+    _suspected,
     _swapped,
+    _any_factor,
     _moved,
     _summed,
-    _any_factor,
     _own_factor,
+    _alone,
     _offset,
     _constant,
 )

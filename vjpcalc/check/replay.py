@@ -332,7 +332,7 @@ def varying(trace: Trace, leaf: Node, *, through_constants: bool) -> dict[int, N
     """
     dependent = {leaf.index: leaf}
     for node in trace.applied:
-        if node.operator.name == "detach":
+        if node.operator.name == "detach" and node.operator.function is None:
             continue
         if not through_constants and (
             node.operator.frozen or node.operator.complex == "constant" or node.value.dtype.kind != "f"

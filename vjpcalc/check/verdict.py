@@ -8,23 +8,25 @@ leaves'.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check import words
-from vjpcalc.check.compared import numbers_of
+from vjpcalc.check.compared import comparable, has_two_slopes, numbers_of
 from vjpcalc.check.derivative import COMPLEX_STEP
 from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.judge import BEYOND, DOUBT, NOISE_FACTOR, Numbers, Verdict, digits, judge, too_small
+from vjpcalc.check.judge import BEYOND, NOISE_FACTOR, Numbers, Verdict, digits, judge, too_small
 from vjpcalc.check.nodes import node_faults, with_faults
 from vjpcalc.check.noise import (
     LOUD,
     THOROUGH,
     GradientNoise,
     Runs,
+    behind,
     cancelling,
     depth_and_accuracy,
     reference_noise,
@@ -37,6 +39,7 @@ from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness, witness
 from vjpcalc.check.zeros import is_zero
 from vjpcalc.engines.noise import ON_MATRICES
+from vjpcalc.job.faults import functions
 from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, VJP, Cause, Check, LeafCheck
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.trace import Applied
@@ -91,7 +94,7 @@ def check(
         faults += node_faults(vjp, own)
         faulty = {name for fault in faults for name in fault.leaves}
         for name, one in witnesses.items():
-            leaves[name] = judge_leaf(vjp, one, noise, digits or 1, faulty=name in faulty)
+            leaves[name] = judge_leaf(vjp, one, noise, digits or 1, faulty=name in faulty, others=leaves)
     for name, one in witnesses.items():
         if leaves[name].status == PASSED and (unit := _rounded(own, one, leaves[name])):
             notes.append(f"{name}: {words.rounded_forward(leaves[name].digits or 0, unit)}")
@@ -108,11 +111,18 @@ def check(
 
 @stage("judge")
 def judge_leaf(
-    vjp: VJP, witness: Witness, noise: GradientNoise, required: int = 1, *, faulty: bool = False
+    vjp: VJP,
+    witness: Witness,
+    noise: GradientNoise,
+    required: int = 1,
+    *,
+    faulty: bool = False,
+    others: Mapping[str, LeafCheck] | None = None,
 ) -> LeafCheck:
     """The verdict on one leaf; a pass needs ``required`` digits.
 
-    Of one that a function of the user's own has made ``faulty`` no second opinion is asked.
+    Of one that a function of the user's own has made ``faulty`` no second opinion is asked. ``others`` will
+    have the verdicts on the other leaves, once it is asked what a wrong gradient is equal to.
     """
     name = witness.jacobian.leaf
     gradient = vjp.gradients[name]
@@ -130,7 +140,9 @@ def judge_leaf(
             noise=functools.partial(_noise, witness, v, numbers, noise),
             is_zero=functools.partial(is_zero, witness, v, eps=numbers.eps),
         )
-    return leaf_check(vjp, witness, numbers, judge(numbers, required))
+    return leaf_check(
+        vjp, witness, numbers, judge(numbers, required), noise, {} if others is None else others
+    )
 
 
 def _noise(
@@ -170,7 +182,14 @@ def _on_matrices(witness: Witness) -> bool:
     return any(isinstance(node, Applied) and node.operator.family in ON_MATRICES for node in nodes)
 
 
-def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> LeafCheck:
+def leaf_check(
+    vjp: VJP,
+    witness: Witness,
+    numbers: Numbers,
+    verdict: Verdict,
+    noise: GradientNoise,
+    others: Mapping[str, LeafCheck],
+) -> LeafCheck:
     """The verdict on a leaf's numbers, as data for a report."""
     jacobian = witness.jacobian
     shape = witness.shape
@@ -203,7 +222,7 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
         ),
         differentiation=jacobian.method,
         structure=witness.structure,
-        digits=_whole(verdict, numbers),
+        digits=_whole(verdict, numbers) if cause in (Cause.PASSED, Cause.ILL_CONDITIONED) else None,
         causes=shaped(verdict.causes),
         left=side(numbers.left),
         right=side(numbers.right),
@@ -211,8 +230,8 @@ def leaf_check(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -
         index=None if worst is None else witness.index(worst),
         got=None if worst is None else float(numbers.gradient[worst]),
         expected=None if worst is None or unknown[worst] else float(verdict.expected[worst]),
-        reason=None if worst is None else _reason(vjp, witness, numbers, verdict, worst),
-        look_for_pattern=functools.partial(_pattern, vjp, witness, numbers, verdict),
+        reason=None if worst is None else _reason(vjp, witness, numbers, verdict, noise, worst),
+        look_for_pattern=functools.partial(_pattern, vjp, witness, numbers, verdict, others),
     )
 
 
@@ -225,33 +244,41 @@ def _rounded(functions: Functions, witness: Witness, leaf: LeafCheck) -> float |
     return unit if COARSE < unit < 1 else None
 
 
-def _pattern(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict) -> str | None:
+def _pattern(
+    vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, others: Mapping[str, LeafCheck]
+) -> str | None:
     """What the wrong numbers have in common, in words; along random directions a factor alone can be seen."""
-    wrong = verdict.causes == Cause.WRONG
+    wrong, known = comparable(numbers, verdict)
     if not wrong.any():
         return None
     name = witness.jacobian.leaf
     shapes = {name: witness.shape} | {output: tuple(seed.shape) for output, seed in vjp.seeds.items()}
     shapes |= {other: tuple(value.shape) for other, value in vjp.job.inputs.items()}
-    known = wrong | (verdict.causes == Cause.PASSED)
-    if witness.directions is not None:
-        return pattern(
-            numbers.gradient,
-            verdict.expected,
-            wrong,
-            verdict.tolerance,
-            known=known,
-            sizes=dimensions(shapes),
-        )
     seeds = {output: as_float64(seed) for output, seed in vjp.seeds.items()}
+    once = np.unique(np.concatenate([seed.ravel() for seed in seeds.values()]))
+    more: dict[str, Any] = {
+        "sizes": dimensions(shapes),
+        "seed": float(once[0]) if once.size == 1 else None,
+        "yours": any(node.operator.function for node in behind(vjp.trace, name)),
+    }
+    if witness.directions is not None:
+        return pattern(numbers.gradient, verdict.expected, wrong, verdict.tolerance, known=known, **more)
+    if witness.end is not None:
+        seeds = {"": witness.seed(np.concatenate([v.ravel() for v in seeds.values()]))}
     gradient, expected, wrong, tolerance, known = (
         part.reshape(witness.shape)
         for part in (numbers.gradient, verdict.expected, wrong, verdict.tolerance, known)
     )
     return pattern(
         gradient, expected, wrong, tolerance, known=known, name=name,
-        values=as_float64(vjp.job.inputs[name]), sizes=dimensions(shapes),
-        suspects=suspects(witness.jacobian, seeds, witness.shape) if witness.end is None else None,
+        values=as_float64(vjp.job.inputs[name]),
+        suspects=suspects(witness.jacobian, seeds, witness.shape),
+        others={
+            other: (as_float64(vjp.gradients[other]), leaf.jt_seed)
+            for other, leaf in others.items()
+            if other != name and leaf.jt_seed is not None
+        },
+        **more,
     )  # fmt: skip
 
 
@@ -260,7 +287,9 @@ def _whole(verdict: Verdict, numbers: Numbers) -> int:
     return int(max(0.0, min(verdict.digits, round(digits(numbers.eps)))))
 
 
-def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
+def _reason(
+    vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, noise: GradientNoise, k: int
+) -> str:
     """What there is to say of the k-th number, which has not passed."""
     name, cause = witness.name(k), Cause(int(verdict.causes[k]))
     gradient, expected = float(numbers.gradient[k]), float(verdict.expected[k])
@@ -278,21 +307,26 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
         return f"{what}: first made by {made}" if made else what
     if not np.isfinite(expected):
         if cause == Cause.KINK:
-            return _kink(witness, numbers, verdict, k)
+            return _kink(vjp, witness, numbers, verdict, k)
         if (why := output_not_finite(vjp)) is not None:
             return why
         if numbers.coarse:
             return words.no_slope(name, gradient)
         return f"{name}: Jᵀ·seed is not finite in the reference engine"
-    if cause == Cause.WRONG and not _has_two_slopes(numbers, verdict, k):
+    if cause == Cause.WRONG and not has_two_slopes(numbers, verdict, k):
         return words.apart(name, gradient, expected)
     if cause in (Cause.KINK, Cause.WRONG):
-        return _kink(witness, numbers, verdict, k)
+        return _kink(vjp, witness, numbers, verdict, k)
     if cause == Cause.ILL_CONDITIONED and 1 <= (left := digits(float(verdict.relative[k]))) < np.inf:
         return words.not_enough_digits(name, int(left))
     if cause == Cause.ILL_CONDITIONED:
-        if (node := cancelling(vjp.trace, witness.jacobian.leaf)) is not None:
+        leaf = witness.jacobian.leaf
+        if (node := cancelling(vjp.trace, leaf)) is not None:
             return words.few_digits(name, 0, text_of(node, vjp.trace))
+        if (
+            node := noise.loudest(leaf, lambda g: witness.projected(g)[k], float(verdict.noise[k]))
+        ) is not None:
+            return words.rounded_away(name, text_of(node, vjp.trace))
         return words.ill_conditioned(name, gradient, float(verdict.noise[k]))
     if max(abs(gradient), abs(expected)) <= too_small(numbers)[k]:
         return words.too_small(name, gradient, expected)
@@ -301,16 +335,7 @@ def _reason(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: i
     return words.undecided(name, gradient, expected)
 
 
-def _has_two_slopes(numbers: Numbers, verdict: Verdict, k: int) -> bool:
-    """True if the k-th number is at a kink whose sides have different slopes."""
-    if k in verdict.slopes:
-        return verdict.slopes[k].bent
-    if not numbers.bent[k] or numbers.left is None or numbers.right is None:
-        return False
-    return bool(abs(numbers.left[k] - numbers.right[k]) > DOUBT * abs(numbers.left[k]))
-
-
-def _kink(witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
+def _kink(vjp: VJP, witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
     jacobian = witness.jacobian
     kinks = witness.replay.kinks if witness.replay is not None else []
     operators = sorted({kink.operator.infix or kink.operator.name for kink in kinks})
@@ -324,4 +349,11 @@ def _kink(witness: Witness, numbers: Numbers, verdict: Verdict, k: int) -> str:
     sides = [float(side[k]) for side in (numbers.left, numbers.right) if side is not None]
     if not sides and seen is not None:
         sides = [seen.left, seen.right]
-    return words.kink(witness.name(k), what, sides, float(numbers.gradient[k]))
+    gradient = float(numbers.gradient[k])
+    if not operators and jacobian.flipped is None and not (sides and np.isfinite(sides).all()):
+        return words.no_step(witness.name(k), gradient)
+    yours = not operators and any(
+        node.operator.function and any(functions([node.value.grad_fn]))
+        for node in behind(vjp.trace, jacobian.leaf)
+    )
+    return words.kink(witness.name(k), what, sides, gradient, *([words.YOURS] if yours else []))

@@ -9,10 +9,14 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np  # noqa: TID253 (imported only once there is something to check)
+
 from vjpcalc.diagnostics import count
 
 LEAST, MOST = 6, 17  # significant digits of a number in a sentence
 SEEN = 3  # digits of a difference that are shown
+YOURS = "your backward's"  # number, in place of torch's
+SHOWN = 6  # elements of a cotangent in a sentence
 SIDED = 1e-6  # relative; one-sided differences are not better than this at a kink of order one
 
 
@@ -30,7 +34,7 @@ def not_finite_gradient(
     """A gradient that is NaN or infinite where the slope is finite; ``origin`` is what made the first one."""
     made = f": first made by {origin}" if origin else ""
     hint = f"; {remedy}" if remedy else ""
-    own = not_finite(gradient).replace("infinite", "infinity")
+    own = {math.inf: "infinity", -math.inf: "-infinity"}.get(gradient, "NaN")
     return f"{name}: backward gives {own}, Jᵀ·seed is {expected + 0.0:.6g}{made}{hint}"
 
 
@@ -82,6 +86,11 @@ def few_digits(name: str, digits: int = 0, node: str | None = None) -> str:
     return f"{name}: {count(digits, 'digit')} of the derivative: {why}"
 
 
+def rounded_away(name: str, node: str) -> str:
+    """No digit is left: what a node's own rounding changes is all that there is to see behind it."""
+    return f"{name}: 0 digits of the derivative: {node} rounds them away"
+
+
 def not_enough_digits(name: str, digits: int) -> str:
     """Fewer digits than a pass was asked to have."""
     return f"{name}: right to {count(digits, 'digit')}, fewer than were asked for"
@@ -110,15 +119,26 @@ def no_slope(name: str, gradient: float) -> str:
     )
 
 
-def kink(name: str, what: str, slopes: Sequence[float], gradient: float) -> str:
-    """A point with two slopes, from the left and from the right, and where torch's number lies."""
+def no_step(name: str, gradient: float) -> str:
+    """A slope that differences cannot see, since they leave the values around the point at any step."""
+    return (
+        f"{name}: differences of the forward show no slope: it jumps or has a pole here, nearer than the "
+        f"smallest step (backward gives {gradient + 0.0:.6g})"
+    )
+
+
+def kink(name: str, what: str, slopes: Sequence[float], gradient: float, whose: str = "torch's") -> str:
+    """A point with two slopes, from the left and from the right, and where the number lies that is torch's.
+
+    ``whose`` it is else: that of a backward of the user's own.
+    """
     if not all(map(math.isfinite, slopes)):
         return f"{name}: {what}"
     left, right = slopes
     room = SIDED * max(abs(left), abs(right))
     from_left, from_right, own = _told_apart(left, right, gradient, room=room)
     if abs(left - right) <= room:
-        same = ", and torch's too" if abs(gradient - left) <= room else f"; torch's {own} differs"
+        same = f", and {whose} too" if abs(gradient - left) <= room else f"; {whose} {own} differs"
         return f"{name}: {what}: the slope is {from_left} from either side{same}"
     if abs(gradient - left) <= room:
         where = "equals the left one"
@@ -129,7 +149,7 @@ def kink(name: str, what: str, slopes: Sequence[float], gradient: float) -> str:
         where = "lies between them" if between else "does not lie between them"
     return (
         f"{name}: {what}: the slope is {from_left} from the left and {from_right} from the right; "
-        f"torch's {own} {where}"
+        f"{whose} {own} {where}"
     )
 
 
@@ -158,6 +178,25 @@ def wrapped_around(node: str, exact: float, dtype: str) -> str:
     return f"{node} is {exact:.6g}, more than {dtype} holds: it wrapped around"
 
 
+# ---- a cotangent -------------------------------------------------------------------------------------------
+
+
+def cotangent(v: np.ndarray) -> str:
+    """``v = [1.5, -2]``; of one with more than a few elements the first ones and its shape."""
+    if v.size <= SHOWN:
+        return f"v = {_nested(v)}"
+    first = ", ".join(_short(number) for number in v.ravel()[:SHOWN].tolist())
+    return f"v = [{first}, …] of shape {v.shape}"
+
+
+def _nested(v: np.ndarray) -> str:
+    return _short(float(v)) if v.ndim == 0 else f"[{', '.join(map(_nested, v))}]"
+
+
+def _short(number: float) -> str:
+    return f"{number + 0.0:.{LEAST + 1}g}"
+
+
 # ---- parts of sentences ------------------------------------------------------------------------------------
 
 
@@ -167,7 +206,7 @@ def of(operators: Sequence[str]) -> str:
 
 
 def not_finite(value: float) -> str:
-    return "NaN" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
+    return "NaN" if math.isnan(value) else "infinite" if value > 0 else "minus infinity"
 
 
 def _told_apart(*numbers: float, room: float = 0.0) -> list[str]:

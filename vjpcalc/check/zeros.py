@@ -15,8 +15,8 @@ from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness
 
 EXAMINED = 64  # numbers that are looked at one by one; the rest are like them
-# Where an element is put to see whether anything depends on it, times itself and times its sign: x²/(x² + 1) at
-# 1e10 stands still for any other large number, and x/|x| for all on this side of 0.
+# Where an element is put to see whether anything depends on it, times itself and times its sign: x²/(x² + 1)
+# at 1e10 stands still for any other large number, and x/|x| for all on this side of 0.
 PLACES, SMALL_PLACES = (0.31, 1e-3, 1.9), (0.71, 0.0313)
 FLICKER = 8 * EPS  # relative: a value that is rounded elsewhere has not moved (the cosine of what is scaled)
 STEP = 2.0**-10  # of an element, to see a minimum or maximum: x² - 2x at 1 …

@@ -121,7 +121,7 @@ def emit_only(options: ReportOptions, result: VJP, leaf: str) -> None:
     from vjpcalc.tensors.files import table_text
     from vjpcalc.tensors.json import dumps, to_list
 
-    verdict = result.check.leaves.get(leaf) if result.check is not None else None
+    verdict = result.check.leaves.get(leaf)
     if verdict is not None and verdict.reason:
         print(f"check {verdict.status}: {verdict.reason}", file=sys.stderr)
     if options.quiet:
@@ -147,6 +147,6 @@ def progress(options: ReportOptions) -> AbstractContextManager[Callable[[str, in
 
 def check_status(result: VJP, *, strict: bool) -> int:
     """The exit status that a check asks for."""
-    status = result.check.status if result.check is not None else "off"
+    status = result.check.status
     failed = status == "failed" or (strict and status == "inconclusive")
     return ExitStatus.CHECK if failed else ExitStatus.DONE

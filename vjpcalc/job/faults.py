@@ -7,7 +7,6 @@ again, and the function in which it did is asked for what it returns.
 from __future__ import annotations
 
 import inspect
-import math
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -79,7 +78,7 @@ def _last_asked(roots: Roots) -> tuple[Any, tuple[Any, ...]]:
     asked: list[tuple[Any, tuple[Any, ...]]] = []
     hooks = [
         node.register_prehook(lambda given, node=node: asked.append((node, given)))
-        for node in _functions([root.grad_fn for root, _ in roots])
+        for node in functions([root.grad_fn for root, _ in roots])
     ]
     try:
         torch.autograd.backward([root for root, _ in roots], [seed for _, seed in roots], retain_graph=True)
@@ -91,7 +90,7 @@ def _last_asked(roots: Roots) -> tuple[Any, tuple[Any, ...]]:
     return None, ()
 
 
-def _functions(starts: list[Any]) -> Iterator[Any]:
+def functions(starts: list[Any]) -> Iterator[Any]:
     """The nodes of torch's graph that are a user's own torch.autograd.Function."""
     seen: set[Any] = set()
     stack = [node for node in starts if node is not None]
@@ -146,7 +145,7 @@ def _misgiven(node: Any, cotangents: tuple[Any, ...]) -> Diagnostic | None:
         if not _fits(tuple(due.shape), tuple(gradient.shape)):
             shapes = tuple(gradient.shape), tuple(due.shape)
             what = f"gives '{argument}' a gradient of shape {shapes[0]}, not {shapes[1]}"
-            return wrong(what, _advice(*shapes))
+            return wrong(what, _advice(argument, *shapes))
         if gradient.device != due.device:
             what = f"gives '{argument}' a gradient on the device {gradient.device}, not {due.device}"
             return wrong(what, "make it where its argument is: torch.zeros_like(x)")
@@ -161,9 +160,16 @@ def _misgiven(node: Any, cotangents: tuple[Any, ...]) -> Diagnostic | None:
     return None
 
 
-def _advice(given: tuple[int, ...], due: tuple[int, ...]) -> str:
-    if math.prod(due) == math.prod(given):
-        return f"it has the right number of elements: .reshape({due}) puts them in place"
+def _advice(argument: str, given: tuple[int, ...], due: tuple[int, ...]) -> str:
+    """What to do about a shape: never to reshape what would then stand in another order."""
+    if given == due[::-1]:
+        way = "transpose it, .T" if len(due) == 2 else f"permute it, .permute{tuple(range(len(due)))[::-1]}"
+        return f"the shape of '{argument}' in reverse: {way}"
+    if sorted(given) == sorted(due) and len(set(due)) == len(due):
+        order = tuple(given.index(size) for size in due)
+        return f"the dimensions of '{argument}' in another order: permute it, .permute{order}"
+    if [size for size in given if size != 1] == [size for size in due if size != 1]:
+        return f"only dimensions of size 1 are in the way: .reshape({due}) takes them out"
     return "a gradient has one number for each element of its argument, in its shape"
 
 

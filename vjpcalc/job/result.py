@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
+OFF = "off"  # the status, and the method, of a check that nobody made
 
 
 class Cause(IntEnum):
@@ -35,8 +36,63 @@ class Cause(IntEnum):
         return {Cause.PASSED: PASSED, Cause.WRONG: FAILED}.get(self, INCONCLUSIVE)
 
 
+def _number(value: float | None) -> float | str | None:
+    return None if value is None else encode_number(value)
+
+
 @dataclass(frozen=True, kw_only=True)
-class LeafCheck:
+class _Patterned:
+    """Wrong numbers, and how to look for what they have in common."""
+
+    look_for_pattern: Callable[[], str | None] | None = field(default=None, repr=False, compare=False)
+
+    @functools.cached_property
+    def pattern(self) -> str | None:
+        """What the wrong elements have in common, in words; looked for once it is asked for."""
+        return None if self.look_for_pattern is None else self.look_for_pattern()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To be pickled, it knows its pattern, and no longer how to look for it."""
+        return {**self.__dict__, "pattern": self.pattern, "look_for_pattern": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault(_Patterned):
+    """What is wrong with the backward of a user's function at one node, be it right for the job's own seed.
+
+    ``node`` is the node in a message, ``kind`` a key of FAULTS in check/nodes.py, ``cotangent`` the v that it
+    was asked with, shaped like its value (None where it was not asked). ``got`` and ``expected`` are the
+    worst element's, at ``index`` of the ``argument`` that it was handed to (None: along a random direction,
+    or of all of it); ``wrong`` counts the wrong elements. ``reason`` is all of this as a sentence.
+    """
+
+    node: str
+    kind: str
+    reason: str
+    argument: str | None = None
+    index: tuple[int, ...] | None = None
+    got: float | None = None
+    expected: float | None = None
+    wrong: int = 0
+    cotangent: np.ndarray | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "node": self.node,
+            "kind": self.kind,
+            "argument": self.argument,
+            "index": None if self.index is None else list(self.index),
+            "got": _number(self.got),
+            "expected": _number(self.expected),
+            "wrong": self.wrong,
+            "pattern": self.pattern,
+            "cotangent": None if self.cotangent is None else to_record(self.cotangent),
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeafCheck(_Patterned):
     """The verdict on one leaf: the gravest of its elements'.
 
     ``jt_seed`` is shaped like the leaf (None where it was not computed element by element), with NaN where
@@ -45,7 +101,9 @@ class LeafCheck:
     (None without a kink). ``max_rel_error`` is the largest error of an element relative to this element, and
     ``digits`` the decimal digits that every element is right to: never more than rounding leaves of it.
     ``index`` is where the reason applies, ``got`` and ``expected`` the two numbers there (None where nothing
-    is to be expected); ``wrong`` counts the wrong elements.
+    is to be expected); ``wrong`` counts the wrong elements. ``fault`` is what is wrong with a function of the
+    user's own on the leaf's way: the reason, where no element of this gradient is wrong (``got`` and
+    ``expected`` are the fault's then).
     """
 
     status: str
@@ -65,37 +123,26 @@ class LeafCheck:
     got: float | None = None
     expected: float | None = None
     wrong: int = 0
-    look_for_pattern: Callable[[], str | None] | None = field(default=None, repr=False, compare=False)
-
-    @functools.cached_property
-    def pattern(self) -> str | None:
-        """What the wrong elements have in common, in words; looked for once it is asked for."""
-        return None if self.look_for_pattern is None else self.look_for_pattern()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """To be pickled, it knows its pattern, and no longer how to look for it."""
-        return {**self.__dict__, "pattern": self.pattern, "look_for_pattern": None}
+    fault: Fault | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        def number(value: float | None) -> float | str | None:
-            return None if value is None else encode_number(value)
-
         return {
             "status": self.status,
             "jacobian_shape": list(self.jacobian_shape),
             "jt_seed": None if self.jt_seed is None else to_record(self.jt_seed),
-            "max_abs_error": number(self.max_abs_error),
-            "max_rel_error": number(self.max_rel_error),
-            "tolerance": number(self.tolerance),
+            "max_abs_error": _number(self.max_abs_error),
+            "max_rel_error": _number(self.max_rel_error),
+            "tolerance": _number(self.tolerance),
             "reason": self.reason,
             "index": None if self.index is None else list(self.index),
             "differentiation": self.differentiation,
             "structure": self.structure,
-            "got": number(self.got),
-            "expected": number(self.expected),
+            "got": _number(self.got),
+            "expected": _number(self.expected),
             "wrong": self.wrong,
             "pattern": self.pattern,
             "digits": self.digits,
+            "fault": None if self.fault is None else self.fault.to_dict(),
         }
 
     def sentences(self, name: str) -> list[str]:
@@ -133,7 +180,10 @@ class LeafCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """The verdict: the worst of the leaves'. ``method``: explicit, probe or forward; ``engine``: whose J."""
+    """The verdict: the worst of the leaves'. ``method``: explicit, probe or forward; ``engine``: whose J.
+
+    One that is OFF was not made, and has no leaves.
+    """
 
     status: str
     method: str
@@ -141,7 +191,7 @@ class Check:
     leaves: Mapping[str, LeafCheck] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """True only if it passed: an inconclusive check is none."""
+        """True only if it passed: neither an inconclusive check has, nor one that is off."""
         return self.status == PASSED
 
     def __str__(self) -> str:
@@ -155,6 +205,8 @@ class Check:
     @property
     def how(self) -> str:
         """How the check was made, in words: what is the same for all leaves once, the sizes of J by leaf."""
+        if self.status == OFF:
+            return "nothing was checked (check='off'): it is neither right nor wrong"
         leaves = self.leaves
         sizes = ", ".join(
             f"{name} {'×'.join(map(str, leaf.jacobian_shape))}" for name, leaf in leaves.items()
@@ -171,15 +223,21 @@ class Check:
     def require(self, *, strict: bool = True) -> Check:
         """This check, if it passed; ``strict=False`` lets an inconclusive one pass, as the command line does.
 
-        Raises CheckFailed, an AssertionError whose message is the verdict in words.
+        Raises CheckFailed, an AssertionError whose message is the verdict in words; whoever requires a check
+        that is off is told so in any case.
         """
-        if self.status == FAILED or (strict and self.status != PASSED):
+        if self.status in (FAILED, OFF) or (strict and self.status != PASSED):
             raise CheckFailed(self)
         return self
 
     def to_dict(self) -> dict[str, Any]:
+        if self.status == OFF:
+            return {"status": OFF, "method": OFF}
         leaves = {name: leaf.to_dict() for name, leaf in self.leaves.items()}
         return {"status": self.status, "method": self.method, "engine": self.engine, "leaves": leaves}
+
+
+UNCHECKED = Check(OFF, OFF, "")
 
 
 class CheckFailed(AssertionError):  # noqa: N818 (it is an assertion that failed, no mistake of the caller's)
@@ -218,7 +276,7 @@ class VJP:
     backward_calls: int
     notes: tuple[str, ...]
     forward: Forward = field(repr=False)
-    check: Check | None = None
+    check: Check = UNCHECKED
 
     @property
     def job(self) -> Job:
@@ -241,6 +299,6 @@ class VJP:
             "seeds": records(self.seeds),
             "gradients": records(self.gradients),
             "backward_calls": self.backward_calls,
-            "check": self.check.to_dict() if self.check is not None else {"status": "off", "method": "off"},
+            "check": self.check.to_dict(),
             "notes": list(self.notes),
         }

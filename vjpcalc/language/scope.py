@@ -358,16 +358,20 @@ ABOUT_SHAPES = re.compile(
 )
 
 
+# … and where it needs whole numbers.
+WHOLE = re.compile(r"\bLong(Tensor)?\b|\blong\b|IntTensor|int64|integer")
+
+
 def _engine_error(
     operator: Operator, arguments: Mapping[str, Any], error: BaseException, expression: tree.Apply | None
 ) -> Diagnostic:
     if operator.function is not None:
-        return fault_of(operator.name, error)
+        return fault_of(operator.name, error, dtypes(arguments))
     shapes = [str(node.shape) for node in nodes_in(tuple(arguments.values()))]
     why = reason(error)
     if not shapes:
         return Diagnostic("value", f"{spoken(operator)} cannot be made of these arguments", hint=why)
-    if re.search(r"\bLong(Tensor)?\b|\blong\b|IntTensor|int64|integer", why):
+    if WHOLE.search(why):
         hint = f"indices and classes need a dtype of whole numbers, t:int64='[0, 2]' (torch: {why})"
         return Diagnostic("type", f"{spoken(operator)} takes whole numbers here", hint=hint)
     if type(error).__name__.endswith("LinAlgError"):  # torch's, NumPy's, SciPy's: a singular matrix, say
@@ -378,9 +382,56 @@ def _engine_error(
     return Diagnostic("shape", f"{spoken(operator)} does not fit {what}", hint=why)
 
 
-def fault_of(name: str, error: BaseException) -> Diagnostic:
-    """What went wrong in a function of the user's own, and on which line of which file."""
+# How torch calls the dtypes of floating-point numbers in its messages.
+DTYPES = {"double": "float64", "float": "float32", "half": "float16", "bfloat16": "bfloat16"} | {
+    name: name for name in ("float64", "float32", "float16")
+}
+ABOUT_DTYPES = re.compile(r"dtype|data ?type|scalar type|input type", re.IGNORECASE)
+
+
+def dtypes(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """The dtypes of a call's tensors, by what they are called: an input by its name, else the parameter."""
+    named = {}
+    for parameter, value in arguments.items():
+        for node in nodes_in((value,)):
+            name = node.name if isinstance(node, Input) and node.name else parameter
+            named[name] = str(node.value.dtype).removeprefix("torch.")
+    return named
+
+
+def fault_of(name: str, error: BaseException, given: Mapping[str, str] | None = None) -> Diagnostic:
+    """What went wrong in a function of the user's own, and on which line of which file.
+
+    ``given`` are the dtypes of its tensors by name: a module's weights, or a kernel of its own, are often of
+    another, and torch says no more than that there are two.
+    """
     place, text = raised_at(error) or ("", "")
     where = f" ({place})" if place else ""
-    hint = f"{place} is  {text}" if text else None
-    return Diagnostic("value", f"'{name}' raised {raised(error)}{where}", hint=hint)
+    hints = [_about_dtypes(name, str(error), given or {}), f"{place} is  {text}" if text else None]
+    hint = "; ".join(hint for hint in hints if hint)
+    return Diagnostic("value", f"'{name}' raised {raised(error)}{where}", hint=hint or None)
+
+
+def _about_dtypes(name: str, message: str, given: Mapping[str, str]) -> str | None:
+    """What to do where torch's message is about tensors of two dtypes; None where it is not."""
+    if not ABOUT_DTYPES.search(message):
+        return None
+    if WHOLE.search(message):
+        return f"'{name}' needs a dtype of whole numbers there: x:int64='[0, 2]'"
+    words = (word.lower() for word in re.findall(r"[a-zA-Z0-9]+", message.split("\n")[0]))
+    told = list(dict.fromkeys(DTYPES[word] for word in words if word in DTYPES))
+    if len(told) > 2 or (len(told) < 2 and "mixed" not in message):
+        return None
+    floats = [dtype for dtype in given.values() if dtype in DTYPES.values()]
+    own = next((dtype for dtype in told or floats if dtype in floats), None)
+    if own is None:
+        both = " and ".join(told) or "two dtypes"
+        return f"it mixes {both}: make the tensor that it brings along like the others, .to(g.dtype)"
+    named = [argument for argument, dtype in given.items() if dtype == own]
+    other = next((dtype for dtype in told if dtype != own), None)
+    cast = next(method for method, dtype in DTYPES.items() if dtype == own)
+    are = "is" if len(named) == 1 else "are"
+    return (
+        f"{' and '.join(named)} {are} {own}, and a tensor that '{name}' brings "
+        f"along is {other or 'not'}: --dtype {other or 'float32'}, or .{cast}() on that tensor or module"
+    )

@@ -70,7 +70,16 @@ class Heat:
 
     def legend(self) -> str:
         """What the symbols mean."""
-        return f"sign and tenths of the largest size, {self.scale:.6g}; + or - alone: below a tenth; ·: 0"
+        means = f"sign and tenths of the largest size, {self.scale:.6g}; + or - alone: below a tenth; ·: 0"
+        return means if self.finite else f"{means}; ?: not finite"
+
+    @property
+    def finite(self) -> bool:
+        """True if all entries are."""
+        import numpy as np
+
+        entries = self.values if isinstance(self.values, np.ndarray) else self.values.data
+        return bool(np.isfinite(entries).all())
 
     def header(self, cell: int) -> str:
         """The first and the last column's label over cells that are ``cell`` wide."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np  # noqa: TID253 (imported only once there is a Jacobian to show)
+import torch  # noqa: TID253
 
 from vjpcalc.diagnostics import element_name, listed
 from vjpcalc.jacobians import NAMED, Jacobians, LeafJacobian
+from vjpcalc.job.result import PASSED
 from vjpcalc.language.source import width as columns
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Heat, Text, line
-from vjpcalc.report.vjp import check_lines, expression_lines
+from vjpcalc.report.vjp import MARK, ROLE, check_lines, expression_lines
 
 SMALL = 16  # rows and columns up to which the numbers themselves are shown
-CLOSE = 1e-8  # relative to the largest entry: beyond it, two ways to the same matrix are called different
+CLOSE = 1e-8  # relative to the largest entry: beyond it, two ways to the same matrix are called different …
+ROUNDINGS = 64.0  # … or so many roundings of the leaf's dtype
 
 
 def jacobian_report(
@@ -23,38 +26,63 @@ def jacobian_report(
     """The whole report."""
     blocks: list[Block] = [*expression_lines(jacobians.forward)]
     for leaf in jacobians.leaves.values():
-        blocks += [Blank(), *_leaf(leaf, precision, width)]
+        close = {way: _close(jacobians, leaf, way) for way in leaf.differences}
+        blocks += [Blank(), *_leaf(leaf, precision, width, close)]
+    return blocks + _verdict(jacobians)
+
+
+def _verdict(jacobians: Jacobians) -> list[Block]:
+    """What became of the row in which backward and the reference are farthest apart, where it was judged."""
+    suspect = jacobians.suspect
+    if suspect is None:
+        return []
+    where = " and ".join(
+        element_name(name, tuple(map(int, index)))
+        for name, seed in suspect.seeds.items()
+        for index in seed.nonzero()
+    )
+    mark = Text(f"{MARK[jacobians.status]} ", ROLE[jacobians.status])
+    if jacobians.status == PASSED:
+        leaves = jacobians.leaves.values()
+        close = all(_close(jacobians, leaf, way) for leaf in leaves for way in leaf.differences)
+        said = f"the row of {where}, in which they are farthest apart, passes the check"
+        return [] if close else [line(mark, said)]
+    said = f"the row of {where}, in which they are farthest apart, judged with a seed of 1 there:"
     if jacobians.failed:
-        assert jacobians.suspect is not None
-        where = " and ".join(
-            element_name(name, tuple(map(int, index)))
-            for name, seed in jacobians.suspect.seeds.items()
-            for index in seed.nonzero()
-        )
         said = f"the row of {where} that backward gives is wrong, judged with a seed of 1 there:"
-        blocks += [Blank(), line(Text("✗ ", "bad"), said), *check_lines(jacobians.suspect)]
-    return blocks
+    return [Blank(), line(mark, said), *check_lines(suspect)]
 
 
-def _leaf(leaf: LeafJacobian, precision: int, width: int | None) -> list[Block]:
+def _close(jacobians: Jacobians, leaf: LeafJacobian, way: str) -> bool:
+    """True if another way to a matrix comes to the same, but for rounding."""
+    eps = torch.finfo(jacobians.forward.leaves[leaf.leaf].dtype).eps
+    return leaf.differences[way] <= max(CLOSE, ROUNDINGS * eps) * _scale(leaf)
+
+
+def _scale(leaf: LeafJacobian) -> float:
+    """The size of the largest entry."""
+    entries = leaf.matrix if isinstance(leaf.matrix, np.ndarray) else leaf.matrix.data
+    return float(np.abs(entries[np.isfinite(entries)]).max(initial=0.0))
+
+
+def _leaf(leaf: LeafJacobian, precision: int, width: int | None, close: Mapping[str, bool]) -> list[Block]:
+    """One matrix, and which other ways to it are ``close``."""
     m, n = leaf.matrix.shape
     names = dict.fromkeys(name.partition("[")[0] for name in leaf.outputs)
     outputs = ", ".join(names) if len(names) == 1 else f"({', '.join(names)})"
     title = Text(f"∂{outputs}/∂{leaf.leaf}", "title")
     blocks: list[Block] = [line(title, Text(f"  {m}×{n}, {leaf.by}: {leaf.method}", "dim"))]
-    entries = leaf.matrix if isinstance(leaf.matrix, np.ndarray) else leaf.matrix.data
-    scale = float(np.abs(entries[np.isfinite(entries)]).max(initial=0.0))
     if m * n:
-        blocks.append(_matrix(leaf, scale, precision, width))
+        blocks.append(_matrix(leaf, _scale(leaf), precision, width))
     blocks.append(line("; ".join([*_rank(leaf), *leaf.structure])))
     if leaf.kinks:
         where = listed(_labels(leaf.kinks), NAMED)
         blocks.append(line(Text("? ", "unsure"), f"a kink at {where}: the slopes from its two sides differ"))
     for way, difference in leaf.differences.items():
-        close = difference <= CLOSE * scale
         how = f"differ by {difference:.2g} at most" if difference else "agree to the last digit"
-        mark = Text("✓ ", "good") if close else Text("? ", "unsure")
-        blocks.append(line(mark, f"{leaf.by} and {way} {how}" + f", in {leaf.places[way]}" * (not close)))
+        mark = Text("✓ ", "good") if close[way] else Text("? ", "unsure")
+        where = "" if close[way] else f", in {leaf.places[way]}"
+        blocks.append(line(mark, f"{leaf.by} and {way} {how}{where}"))
     return blocks
 
 

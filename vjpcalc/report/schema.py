@@ -167,24 +167,69 @@ DEFINITIONS: dict[str, Schema] = {
         {
             "status": STATUS,
             "jacobian_shape": SHAPE,
-            "jt_seed": either(ref("tensor"), {"type": "null"}, description="null: not element by element."),
+            "jt_seed": either(
+                ref("tensor"), {"type": "null"},
+                description="What the gradient should be; \"NaN\" where nothing is to be expected: at a "
+                "kink, where no digit is left, where Jᵀ·seed is not finite. null: not element by element.",
+            ),
             "max_abs_error": ref("measure"),
             "max_rel_error": ref("measure"),
             "tolerance": ref("measure"),
             "reason": {"type": ["string", "null"]},
-            "index": either(SHAPE, {"type": "null"}, description="The element that the reason is about."),
+            "index": either(
+                SHAPE, {"type": "null"},
+                description="The element that the reason is about; null: none alone, or one of the fault's.",
+            ),
             "differentiation": {"type": ["string", "null"], "description": "complex step, …"},
             "structure": {"type": ["string", "null"]},
-            "got": either(ref("measure"), description="What backward gives at the index."),
-            "expected": either(ref("measure"), description="What Jᵀ·seed is there."),
-            "wrong": {"type": "integer", "minimum": 0, "description": "How many elements are wrong."},
+            "got": either(
+                ref("measure"), description="What backward gives at the index; else what the fault has."
+            ),
+            "expected": either(
+                ref("measure"),
+                description="What Jᵀ·seed is there; null where nothing is to be expected. At a kink, the "
+                "nearest of its slopes.",
+            ),
+            "wrong": {
+                "type": "integer", "minimum": 0,
+                "description": "How many elements of this gradient are wrong; 0 where only another seed "
+                "would show it: see fault.",
+            },
             "pattern": {"type": ["string", "null"], "description": "What the wrong ones have in common."},
             "digits": {
                 "type": ["integer", "null"],
-                "description": "Decimal digits to which every element is right.",
+                "description": "Decimal digits to which every element is right; null where they are not: of "
+                "a gradient that failed, or that cannot be judged.",
             },
+            "fault": either(
+                ref("fault"), {"type": "null"},
+                description="What is wrong with the backward of a --use function on the leaf's way.",
+            ),
         },
-        optional="index differentiation structure got expected wrong pattern digits",
+        optional="index differentiation structure got expected wrong pattern digits fault",
+    ),
+    "fault": thing(
+        "What is wrong with a --use function where it is called, asked alone with a cotangent v.",
+        {
+            "node": text("The call."),
+            "kind": one_of(
+                "wrong: for the job's own v. ignored, seed only, none, raises: for another v (it does not "
+                "depend on v, is wrong, returns None, raises). not repeatable, spent: the second time. "
+                "cotangent: it changes v. forward: it is not what its reference is.",
+                "wrong", "ignored", "seed only", "none", "raises", "not repeatable", "spent", "cotangent",
+                "forward",
+            ),
+            "argument": {"type": ["string", "null"], "description": "The parameter that it is handed to."},
+            "index": either(
+                SHAPE, {"type": "null"}, description="The worst element; null: none, or a random direction."
+            ),
+            "got": either(ref("measure"), description="What backward hands to it for v."),
+            "expected": either(ref("measure"), description="What Jᵀ·v of its own forward is there."),
+            "wrong": {"type": "integer", "minimum": 0, "description": "How many of its elements are wrong."},
+            "pattern": {"type": ["string", "null"], "description": "How v is misused, where that is known."},
+            "cotangent": either(ref("tensor"), {"type": "null"}, description="v, in the shape of its value."),
+            "reason": text("All of this as a sentence."),
+        },
     ),
     "trace": thing(
         "How 'vjpcalc explain' walks: forward in order, then backward.",

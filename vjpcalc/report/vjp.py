@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np  # noqa: TID253 (imported only once there is a result to show)
 
 from vjpcalc.diagnostics import count
-from vjpcalc.job.result import Cause
+from vjpcalc.job.result import OFF, Cause
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, line, plain_text
 from vjpcalc.tensors.dtypes import DECIMALS, dtype_of
@@ -29,7 +29,7 @@ def vjp_report(vjp: VJP, *, precision: int = numbers.PRECISION, width: int | Non
 
 def check_lines(vjp: VJP) -> list[Block]:
     """The check's verdict, and the notes."""
-    blocks = [] if vjp.check is None else _verdict(vjp.check)
+    blocks = [] if vjp.check.status == OFF else _verdict(vjp.check)
     return blocks + [line(Text("note  ", "dim"), note) for note in vjp.notes]
 
 
@@ -64,7 +64,7 @@ def _forward(vjp: VJP, precision: int, width: int | None) -> Table:
 
 def gradient_table(vjp: VJP, precision: int, width: int | None) -> Table:
     """Gradient and Jᵀ·v side by side where there is room for that, else one below the other."""
-    checks = {} if vjp.check is None else dict(vjp.check.leaves)
+    checks = dict(vjp.check.leaves)
     witnesses = {name: leaf.jt_seed for name, leaf in checks.items() if leaf.jt_seed is not None}
     labels = {name: _label(name, gradient) for name, gradient in vjp.gradients.items()}
     verdicts = {name: _cell(checks.get(name), dtype_of(own)) for name, own in vjp.gradients.items()}
