@@ -8,14 +8,14 @@ alone, beside its own forward: for the cotangent that arrived, for a random one,
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a node to run)
 import torch  # noqa: TID253
 
-from vjpcalc.check.alone import ByItself, alone, by_itself
+from vjpcalc.check.alone import ByItself, alone, by_itself, tensors_of
 from vjpcalc.check.compared import numbers_of
 from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.functions import Functions
@@ -33,7 +33,7 @@ from vjpcalc.job.faults import own_fault
 from vjpcalc.job.result import FAILED, VJP, Cause, LeafCheck
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.scope import BadReference
-from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in
+from vjpcalc.language.trace import Applied, Node, Trace, ancestors
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
@@ -46,13 +46,14 @@ REPEATABLE = 2.0**-11  # relative: two answers to one question may differ, for s
 class NodeFault:
     """What is wrong with a user's backward at one node.
 
-    ``text`` is the node in a message, ``argument`` the parameter's name, with a number where it takes several
-    tensors. ``got`` and ``expected`` are the worst element's, at ``index`` of the argument (None: along a
+    ``node`` is its index in the job's trace, ``operator`` the function's name, and ``text`` the node in a
+    message; ``argument`` the parameter's name, with a number where it takes several tensors. ``got`` and ``expected`` are the worst element's, at ``index`` of the argument (None: along a
     random direction), ``wrong`` how many elements are. ``leaves`` are those whose gradient went through here.
     ``detail`` is what was raised.
     """
 
-    node: Applied
+    node: int
+    operator: str
     text: str
     kind: str  # a key of FAULTS
     argument: str = ""
@@ -73,7 +74,7 @@ class NodeFault:
         )
         what = FAULTS[self.kind].format(
             argument=self.argument, place=place, got=got, expected=expected, detail=self.detail,
-            name=self.node.operator.name,
+            name=self.operator,
         )  # fmt: skip
         return f"{self.text}: {what}"
 
@@ -206,7 +207,8 @@ class _Asked:
         """A fault of the node, or of what it hands to one of its arguments."""
         leaves = leaves_before(self.node.inputs if source is None else [source], self.trace)
         text = text_of(self.node, self.trace)
-        return NodeFault(node=self.node, text=text, kind=kind, leaves=leaves, **more)
+        name = self.node.operator.name
+        return NodeFault(node=self.node.index, operator=name, text=text, kind=kind, leaves=leaves, **more)
 
     def faults(self) -> list[NodeFault]:
         """What is wrong with the node: of each argument's one fault at the most."""
@@ -237,7 +239,7 @@ class _Asked:
             return faults
         if shape != tuple(self.g.shape):
             return faults
-        for number, (argument, source) in enumerate(self.arguments()):
+        for number, (argument, source) in enumerate(tensors_of(self.node)):
             if source.value.requires_grad:
                 fault = self.unlike(handed[number], again[number], argument, source) or self.wrong(
                     self.witness(number),
@@ -267,13 +269,6 @@ class _Asked:
 
         own = own_fault(error, again)
         return f"it raised {raised(error)}" if own is None else own.message
-
-    def arguments(self) -> Iterator[tuple[str, Node]]:
-        """The tensors among the arguments in order, and what to call each."""
-        for parameter in self.node.operator.parameters:
-            sources = list(nodes_in(self.node.arguments[parameter.name]))
-            for place, source in enumerate(sources):
-                yield (parameter.name if len(sources) == 1 else f"{parameter.name}[{place}]"), source
 
     def unlike(self, before: np.ndarray, after: np.ndarray, argument: str, source: Node) -> NodeFault | None:
         """The fault that two answers to one question differ, and grossly."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from vjpcalc.tensors.json import encode_number, to_record
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from vjpcalc.check.nodes import NodeFault
 
 PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
 
@@ -125,12 +127,16 @@ class LeafCheck:
 
 @dataclass(frozen=True)
 class Check:
-    """The verdict: the worst of the leaves'. ``method``: explicit, probe or forward; ``engine``: whose J."""
+    """The verdict: the worst of the leaves'. ``method``: explicit, probe or forward; ``engine``: whose J.
+
+    ``faults`` are those of the user's functions, the last node first.
+    """
 
     status: str
     method: str
     engine: str
     leaves: Mapping[str, LeafCheck] = field(default_factory=dict)
+    faults: Sequence[NodeFault] = ()
 
     def __bool__(self) -> bool:
         """True only if it passed: an inconclusive check is none."""
