@@ -146,8 +146,7 @@ def kinks_of(operator: Operator) -> Operator | None:
     """The row whose kinks are an operator's: itself, or for the values of ``sort`` that of ``sort``."""
     if operator.kinks:
         return operator
-    whole = _wholes().get(operator.name) if operator.hidden else None
-    return whole
+    return _wholes().get(operator.name) if operator.hidden else None
 
 
 @dataclass(frozen=True, eq=False)

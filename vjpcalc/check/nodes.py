@@ -46,9 +46,10 @@ REPEATABLE = 2.0**-11  # relative: two answers to one question may differ, for s
 class NodeFault:
     """What is wrong with a user's backward at one node.
 
-    ``node`` is its index in the job's trace, ``operator`` the function's name, and ``text`` the node in a
-    message; ``argument`` the parameter's name, with a number where it takes several tensors. ``got`` and ``expected`` are the worst element's, at ``index`` of the argument (None: along a
-    random direction), ``wrong`` how many elements are. ``leaves`` are those whose gradient went through here.
+    ``node`` is its index in the job's trace, ``operator`` the function's name, ``text`` the node in a
+    message, and ``argument`` the parameter's name, with a number where it takes several tensors. ``got`` and
+    ``expected`` are the worst element's, at ``index`` of the argument (None: along a random direction),
+    ``wrong`` how many elements are. ``leaves`` are those whose gradient went through here.
     ``detail`` is what was raised.
     """
 

@@ -19,6 +19,8 @@ from vjpcalc.job.result import FAILED, VJP
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.trace import Applied, ancestors
 
+CUT = "nothing is handed back: its result has no graph (.item(), .detach(), numpy or whole numbers inside)"
+
 
 def blamed(vjp: VJP, limit: int) -> Mapping[int, list[str]]:
     """What is wrong with nodes of a job's trace, in words, by index; the words are those of its check.
@@ -72,10 +74,7 @@ def _cut(vjp: VJP) -> Iterator[tuple[Applied, str]]:
     for node in vjp.trace.applied:
         needed = [source for source in node.inputs if source.value.requires_grad]
         if node in reached and is_cut(node) and wrong & ancestors(needed):
-            made = "its result is of whole numbers" if not node.value.is_floating_point() else (
-                "its result has no graph (.item(), .detach() or numpy inside)"
-            )
-            yield node, f"{text_of(node, vjp.trace)}: nothing is handed back: {made}"
+            yield node, f"{text_of(node, vjp.trace)}: {CUT}"
 
 
 def is_cut(node: Applied) -> bool:

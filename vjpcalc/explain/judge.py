@@ -1,4 +1,4 @@
-"""Whether one step of the walk is right: torch's backward of one node against its rule, and as the check does.
+"""Whether one step of the walk is right: torch's backward of one node, by its rule and by the check.
 
 A rule that agrees within a few roundings of each element, and what it loses to rounding itself, confirms a
 step. Where it does not, where there is none, or where the operator is at a kink, the node is made a job of
@@ -141,24 +141,25 @@ def by_check(
     What should have been handed on is what the ``rule`` gives, else Jᵀ·g of the node, whose ``source`` was
     differentiated.
     """
+    shown = handed if rule is None else rule
     if isinstance(leaf, str):
-        return Judgement(handed if rule is None else rule, INCONCLUSIVE, 0.0, f"{name}: {leaf}")
-    if rule is not None and rule.shape != handed.shape:
-        reason = f"{name}.grad: torch hands on the shape {handed.shape}, the rule says {rule.shape}"
-        return Judgement(rule, FAILED, float("inf"), reason)
-    value = next(value for value in (rule, leaf.jt_seed, handed) if value is not None)
-    if leaf.jt_seed is not None and leaf.status == FAILED:
-        value = np.where(np.isfinite(value), value, leaf.jt_seed)  # the rule says 0 · infinity, as torch does
-    reason = None
+        return Judgement(shown, INCONCLUSIVE, 0.0, f"{name}: {leaf}")
+    if shown.shape != handed.shape:
+        reason = f"{name}.grad: torch hands on the shape {handed.shape}, the rule says {shown.shape}"
+        return Judgement(shown, FAILED, float("inf"), reason)
+    value = shown if leaf.jt_seed is None or (rule is not None and leaf.status != FAILED) else leaf.jt_seed
+    if leaf.status == FAILED and rule is not None and leaf.jt_seed is not None:
+        # where the rule says 0 · infinity, as torch does, it is not right
+        value = np.where(distance(rule, value) <= distance(rule, handed), rule, value)
+    words = None if leaf.status == PASSED else leaf.sentences(name)[0]
     if leaf.status == FAILED and leaf.got is not None:
-        expected = leaf.expected
-        if rule is not None and leaf.index is not None and np.isfinite(rule[leaf.index]):
-            source, expected = "the rule says", float(rule[leaf.index])
-        place = " along a random direction" if leaf.index is None else element_name("", leaf.index)
-        reason = f"{name}.grad{place}: torch hands on {leaf.got:.12g}, {source} {expected:.12g}"
-    elif leaf.status != PASSED:
-        reason = leaf.sentences(name)[0]
+        expected, place = leaf.expected, " along a random direction"
+        if leaf.index is not None and leaf.jt_seed is not None:
+            expected, place = float(value[leaf.index]), element_name("", leaf.index)
+            ruled = rule is not None and expected == rule[leaf.index]
+            source = "the rule says" if ruled else source
+        words = f"{name}.grad{place}: torch hands on {leaf.got:.12g}, {source} {expected:.12g}"
     return Judgement(
-        value, leaf.status, leaf.max_abs_error or 0.0, reason, leaf.causes,
+        value, leaf.status, leaf.max_abs_error or 0.0, words, leaf.causes,
         leaf.pattern if leaf.status == FAILED else None, leaf.left, leaf.right,
     )  # fmt: skip

@@ -22,15 +22,16 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a job to explain)
 import torch  # noqa: TID253
 
-from vjpcalc.check.alone import by_itself, has_kink
+from vjpcalc.check.alone import by_itself, has_kink, kinks_of
 from vjpcalc.check.jacobian import jacobian, require_explicit
+from vjpcalc.check.nonfinite import forward_origin
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
-from vjpcalc.diagnostics import element_names, listed, unknown
+from vjpcalc.diagnostics import Diagnostic, element_names, listed, unknown
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.yours import default_dtype
 from vjpcalc.explain.blame import blamed, is_cut
-from vjpcalc.explain.judge import Rule, by_check, by_rule, checked
+from vjpcalc.explain.judge import Judgement, Rule, by_check, by_rule, checked
 from vjpcalc.explain.rules import stretched
 from vjpcalc.explain.symbols import in_symbols
 from vjpcalc.job.autograd import backward, cotangents, forward, gradients_of
@@ -45,6 +46,8 @@ from vjpcalc.operators.row import numel
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 from vjpcalc.tensors.json import encode_number, to_record
+
+MANY = 200  # nodes; of a longer walk not every step is checked alone
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -170,10 +173,18 @@ class Explanation:
         check = self.vjp.check
         if check is None or check.status != FAILED or self.first_wrong is not None:
             return None
-        bent = [step.text for step in self.steps if Cause.KINK in step.causes]
+        bent = [
+            step.text for step in self.steps if Cause.KINK in step.causes and kinks_of(step.node.operator)
+        ]
         if bent:
-            at = listed(list(dict.fromkeys(bent)))
+            at = listed(dict.fromkeys(bent))
             return f"at the kinks of {at} torch takes slopes that do not add up to the slope of the whole"
+        origin = forward_origin(self.vjp.trace)
+        if origin is not None:
+            return f"it begins with a value that is not finite, first made by {origin.text}"
+        unsure = [step.text for step in self.steps if step.status == INCONCLUSIVE]
+        if unsure:
+            return f"of {listed(dict.fromkeys(unsure))} nothing is certain"
         leaf = next(name for name, leaf in check.leaves.items() if leaf.status == FAILED)
         return f"what they add up to is: {check.leaves[leaf].sentences(leaf)[0]}"
 
@@ -202,7 +213,8 @@ def explain(vjp: VJP, *, arithmetic: bool = False, limit: int = DEFAULT_LIMIT) -
         require_explicit(vjp.forward)
     again, arriving = cotangents(vjp.job, vjp.seeds)
     graph = Graph(again.trace)
-    walk = _Walk(vjp.job, graph, {node.index for node in graph.trace.outputs.values()}, limit)
+    passed = vjp.check is None or vjp.check.status == PASSED or len(graph.nodes) > MANY
+    walk = _Walk(vjp.job, graph, {node.index for node in graph.trace.outputs.values()}, limit, trusts=passed)
     faults = blamed(vjp, limit)
     steps: list[Step] = []
     for node in reversed(graph.nodes):
@@ -252,24 +264,32 @@ def require_node(trace: Trace, name: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Walk:
-    """A walk under way; ``arrived`` are the nodes, by index, that something has arrived at."""
+    """A walk under way; ``arrived`` are the nodes, by index, that something has arrived at.
+
+    It ``trusts`` a rule that torch agrees with, but at a kink; else every node is checked alone.
+    """
 
     job: Job
     graph: Graph
     arrived: set[int]
     limit: int
+    trusts: bool
 
     def hand_on(self, node: Applied, g: torch.Tensor) -> Iterator[Handed]:
         """What a node hands on where ``g`` arrived."""
-        engine = TorchEngine(self.job.dtype, self.job.random_seed)
-        by_torch = _by_torch(node, g, engine)
+        engine, trouble = TorchEngine(self.job.dtype, self.job.random_seed), None
+        try:
+            by_torch = _by_torch(node, g, engine)
+        except Diagnostic as diagnostic:  # a backward of the user's own that works only so many times
+            trouble = diagnostic.message
+            by_torch = [torch.full(source.shape, torch.nan) for source in node.inputs]
         arguments = {
             name: with_values(value, lambda source: as_float64(source.value))
             for name, value in node.arguments.items()
         }
         values = {**arguments, "g": as_float64(g), "y": as_float64(node.value)}
         check = functools.cache(lambda: checked(self.job, node, g, self.graph.names, self.limit))
-        bent = has_kink(node)
+        trusts = self.trusts and not has_kink(node)
         number = 0
         for parameter in node.operator.parameters:
             sources = list(nodes_in(node.arguments[parameter.name]))
@@ -284,7 +304,9 @@ class _Walk:
                 handed = np.zeros(source.shape) if cotangent is None else as_float64(cotangent)
                 name, judgement = self.graph.names[source.index], None
                 expected, shape = (None, ()) if rule is None else rule.cotangents[place]
-                if rule is not None and expected is not None and not bent:
+                if trouble is not None:
+                    judgement = Judgement(handed, INCONCLUSIVE, 0.0, f"{name}.grad: {trouble}")
+                elif rule is not None and expected is not None and trusts:
                     noisy = functools.partial(rule.noisy, place, torch.finfo(g.dtype).eps)
                     judgement = by_rule(handed, expected, noisy, node.value.dtype, node.operator.accuracy)
                 if judgement is None:
