@@ -182,8 +182,9 @@ def suspects(
         made["it equals the seed: handed on as it came"] = v
         if m * n <= LARGEST_MATRIX:
             matrix = jacobian.dense()
-            made["it equals J·v, not Jᵀ·v: a transpose is missing"] = matrix @ v
-            made["the diagonal of J alone counts"] = np.diagonal(matrix) * v
+            with np.errstate(all="ignore"):  # a slope elsewhere may be infinite
+                made["it equals J·v, not Jᵀ·v: a transpose is missing"] = matrix @ v
+                made["the diagonal of J alone counts"] = np.diagonal(matrix) * v
     start = 0
     for name, seed in seeds.items():
         place = np.arange(seed.size).reshape(seed.shape) + start

@@ -10,7 +10,7 @@ that torch and the rule share.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a step to judge)
@@ -22,6 +22,7 @@ from vjpcalc.check.compared import ONE_NODE
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, judge
 from vjpcalc.check.noise import in_doubt
+from vjpcalc.check.nonfinite import SEED
 from vjpcalc.diagnostics import Diagnostic, element_name
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.torch import smallest_subnormal
@@ -115,6 +116,9 @@ def by_rule(
     return Judgement(expected, PASSED, float(np.max(distance(own, by_rule), initial=0.0)))
 
 
+CONSTANT = LeafCheck(status=PASSED, jacobian_shape=(0, 0))  # of a tensor that is handed nothing
+
+
 def checked(
     job: Job, node: Applied, g: torch.Tensor, names: Mapping[int, str], limit: int
 ) -> list[LeafCheck | str]:
@@ -130,7 +134,11 @@ def checked(
     except Diagnostic as diagnostic:
         return [diagnostic.message] * len(one.inputs)
     assert made is not None
-    return [made.leaves.get(name, "a constant") for name in one.inputs]
+    arrived = f"{names[node.index]}.grad"
+    return [
+        replace(leaf, reason=leaf.reason and leaf.reason.replace(SEED, arrived))
+        for leaf in (made.leaves.get(name, CONSTANT) for name in one.inputs)
+    ]
 
 
 def by_check(
