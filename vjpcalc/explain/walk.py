@@ -294,7 +294,7 @@ class _Walk:
         for parameter in node.operator.parameters:
             sources = list(nodes_in(node.arguments[parameter.name]))
             first, number = number, number + len(sources)
-            if parameter.kind not in ("tensor", "tensors") or not any(map(_requires_grad, sources)):
+            if not any(map(_requires_grad, sources)):
                 continue
             rule = Rule.of(node.operator, parameter.name, values)
             for place, source in enumerate(sources):
