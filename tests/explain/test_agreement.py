@@ -195,7 +195,6 @@ def test_of_functions_of_the_users_own(what: str, place: str) -> None:
         inputs = {name: value for name, value in inputs.items() if name in program.replace("where", "")}
         found = walk(program, inputs, use={"f": function}, dtype=dtype)
         assert contradiction(found) is None, (program, dtype)
-        assert what in WRONG or dtype != "float64" or found.first_wrong is None, program
 
 
 @pytest.mark.parametrize("what", WRONG)
