@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,12 @@ from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.engines.yours import default_dtype
 from vjpcalc.job.autograd import dense
+from vjpcalc.job.job import Job
+from vjpcalc.language.engine import Engine
 from vjpcalc.language.interpret import Interpreter
-from vjpcalc.language.trace import Applied, Node, Trace, with_values
+from vjpcalc.language.trace import Applied, Kink, Node, Trace, nodes_in, with_values
 from vjpcalc.limits import Limits
+from vjpcalc.operators.registry import table
 from vjpcalc.operators.row import Operator
 from vjpcalc.tensors.dtypes import as_float64
 
@@ -25,31 +29,124 @@ def alone(node: Applied, use: Mapping[str, Operator] | None = None) -> Trace:
 
     ``use`` are the user's functions, which a reference of the node's may call.
     """
-    operator = node.operator
     walk, arguments = arguments_of(node, use)
-    if operator.kinks:
-        walk.note_kinks(operator, arguments, None)
-    if operator.ref:
-        walk.trace.outputs["y"] = walk.expand(operator, arguments, None)
-    else:
-        made = walk.compute(operator, arguments, None)
-        walk.trace.outputs["y"] = walk.applied(operator, arguments, made, None)
-    return walk.trace
+    return _run(walk, node, arguments, "y")
 
 
 def arguments_of(node: Applied, use: Mapping[str, Operator] | None) -> tuple[Interpreter, Mapping[str, Any]]:
     """The reference engine with nothing but a node's arguments."""
     source = Source("", "one node")
-    trace = Trace(source)
+    walk = _interpreter(node, use, ReferenceEngine(), source)
+    inputs = {f"argument {k}": as_float64(one.value) for k, one in enumerate(node.inputs)}
+    return walk, _lifted(walk, node, inputs)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JobOfOne(Job):
+    """A job that is one ``node`` of a trace of torch's: its tensors are the inputs, in order.
+
+    So what is computed and checked of a whole program can be of one operator in it. ``program`` is the whole
+    one, whose text says what the node is called.
+    """
+
+    node: Applied
+
+    def run(self, engine: Engine, inputs: Mapping[str, Any]) -> Trace:
+        """The node on an engine, with inputs that are arrays of that engine. Raises Diagnostic."""
+        site = self.node.span, self.node.iterations
+        walk = _interpreter(self.node, self.use, engine, self.program.source, site)
+        return _run(walk, self.node, _lifted(walk, self.node, inputs), *self.outputs)
+
+
+def job_of_one(job: Job, node: Applied, seed: torch.Tensor, names: Mapping[int, str]) -> JobOfOne:
+    """A node of a job's trace in torch as a job, with its cotangent for a ``seed``.
+
+    Its leaves are the tensors that require a gradient. They are called by ``names``, by index; one that
+    stands there twice by its parameter as well.
+    """
+    inputs, leaves = {}, []
+    for (parameter, source), value in zip(tensors_of(node), node.inputs, strict=True):
+        name = names[source.index]
+        name = f"{name} ({parameter})" if name in inputs else name
+        inputs[name] = as_it_was(value).detach()
+        leaves += [name] if source.value.requires_grad else []
+    return JobOfOne(
+        program=job.program, inputs=inputs, seeds={names[node.index]: (seed,)}, wrt=leaves,
+        outputs=(names[node.index],), dtype=job.dtype, limits=job.limits, use=job.use,
+        random_seed=job.random_seed, node=node,
+    )  # fmt: skip
+
+
+def tensors_of(node: Applied) -> Iterator[tuple[str, Node]]:
+    """The tensors among a node's arguments in order, and what to call each: ``x``, or ``tensors[0]``."""
+    for parameter in node.operator.parameters:
+        sources = list(nodes_in(node.arguments[parameter.name]))
+        for place, source in enumerate(sources):
+            yield (parameter.name if len(sources) == 1 else f"{parameter.name}[{place}]"), source
+
+
+def has_kink(node: Applied) -> bool:
+    """True if an operator of the table is at a kink, whoever calls it."""
+    if not kinks_of(node.operator):
+        return False
+    walk, arguments = arguments_of(node, None)
+    return bool(_noted(walk, node, arguments))
+
+
+def _interpreter(
+    node: Applied, use: Mapping[str, Operator] | None, engine: Engine, source: Source, site: Any = None
+) -> Interpreter:
     own = {**(use or {}), node.operator.name: node.operator}
-    walk = Interpreter(ReferenceEngine(), trace, source, Limits(), own)
+    return Interpreter(engine, Trace(source), source, Limits(), own, call_site=site)
 
-    def lift(argument: Node) -> Node:
-        name = f"argument {len(trace.inputs)}"
-        trace.inputs[name] = walk.input(as_float64(argument.value), name=name)
-        return trace.inputs[name]
 
-    return walk, {p.name: with_values(node.arguments[p.name], lift) for p in node.operator.parameters}
+def _lifted(walk: Interpreter, node: Applied, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A node's arguments with the inputs of a walk, in order, in place of its tensors."""
+    waiting = iter(inputs.items())
+
+    def lift(_: Node) -> Node:
+        name, value = next(waiting)
+        walk.trace.inputs[name] = walk.input(value, name=name)
+        return walk.trace.inputs[name]
+
+    return {p.name: with_values(node.arguments[p.name], lift) for p in node.operator.parameters}
+
+
+def _run(walk: Interpreter, node: Applied, arguments: Mapping[str, Any], output: str) -> Trace:
+    """What a node's operator leaves behind on a walk's engine."""
+    operator, trace = node.operator, walk.trace
+    if walk.engine.expands:
+        _noted(walk, node, arguments)
+    if operator.ref and walk.engine.expands:
+        trace.outputs[output] = walk.expand(operator, arguments, None)
+    else:
+        made = walk.compute(operator, arguments, None)
+        trace.outputs[output] = walk.applied(operator, arguments, made, None)
+    return trace
+
+
+def _noted(walk: Interpreter, node: Applied, arguments: Mapping[str, Any]) -> list[Kink]:
+    """The kinks of a node, written down in the trace."""
+    if row := kinks_of(node.operator):
+        walk.note_kinks(row, arguments, None)
+    return walk.trace.kinks
+
+
+@functools.cache
+def _wholes() -> dict[str, Operator]:
+    """The rows of several results that have kinks, by the hidden rows that their results are."""
+    wholes = {}
+    for row in table():
+        for text in row.fields.values() if row.kinks else ():
+            wholes[text.partition("(")[0]] = row
+    return wholes
+
+
+def kinks_of(operator: Operator) -> Operator | None:
+    """The row whose kinks are an operator's: itself, or for the values of ``sort`` that of ``sort``."""
+    if operator.kinks:
+        return operator
+    return _wholes().get(operator.name) if operator.hidden else None
 
 
 @dataclass(frozen=True, eq=False)

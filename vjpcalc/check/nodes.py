@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np  # noqa: TID253 (imported only once there is a node to run)
 import torch  # noqa: TID253
 
 from vjpcalc.check import words
-from vjpcalc.check.alone import ByItself, alone, by_itself
+from vjpcalc.check.alone import ByItself, alone, by_itself, tensors_of
 from vjpcalc.check.compared import comparable, numbers_of
 from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.functions import Functions
@@ -36,7 +36,7 @@ from vjpcalc.job.faults import own_fault
 from vjpcalc.job.result import FAILED, VJP, Cause, Fault, LeafCheck
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.scope import BadReference
-from vjpcalc.language.trace import Applied, Node, Trace, ancestors, nodes_in
+from vjpcalc.language.trace import Applied, Node, Trace, ancestors
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
@@ -50,13 +50,15 @@ REPEATABLE = 2.0**-11  # relative: two answers to one question may differ, for s
 class NodeFault:
     """What is wrong with a user's backward at one node.
 
-    ``text`` is the node in a message, ``argument`` the parameter's name, with a number where it takes several
-    tensors. ``got`` and ``expected`` are the worst element's, at ``index`` of the argument (None: along a
-    random direction), ``wrong`` how many elements are. ``leaves`` are those whose gradient went through here.
+    ``node`` is its index in the job's trace, ``operator`` the function's name, ``text`` the node in a
+    message, and ``argument`` the parameter's name, with a number where it takes several tensors. ``got`` and
+    ``expected`` are the worst element's, at ``index`` of the argument (None: along a random direction),
+    ``wrong`` how many elements are. ``leaves`` are those whose gradient went through here.
     ``detail`` is what was raised, ``cotangent`` what the node was asked with.
     """
 
-    node: Applied
+    node: int
+    operator: str
     text: str
     kind: str  # a key of FAULTS
     argument: str = ""
@@ -88,7 +90,7 @@ class NodeFault:
         )
         what = FAULTS[self.kind].format(
             argument=self.argument, place=place, got=got, expected=expected, detail=self.detail,
-            name=self.node.operator.name,
+            name=self.operator,
             v="v" if self.cotangent is None else words.cotangent(self.cotangent),
         )  # fmt: skip
         return f"{self.text}: {what}"
@@ -235,7 +237,8 @@ class _Asked:
         """A fault of the node, or of what it hands to one of its arguments."""
         leaves = leaves_before(self.node.inputs if source is None else [source], self.trace)
         text = text_of(self.node, self.trace)
-        return NodeFault(node=self.node, text=text, kind=kind, leaves=leaves, **more)
+        name = self.node.operator.name
+        return NodeFault(node=self.node.index, operator=name, text=text, kind=kind, leaves=leaves, **more)
 
     def faults(self) -> list[NodeFault]:
         """What is wrong with the node: of each argument's one fault at the most."""
@@ -266,7 +269,7 @@ class _Asked:
             return faults
         if shape != tuple(self.g.shape):
             return faults
-        for number, (argument, source) in enumerate(self.arguments()):
+        for number, (argument, source) in enumerate(tensors_of(self.node)):
             if source.value.requires_grad:
                 fault = self.unlike(handed[number], again[number], argument, source) or self.wrong(
                     self.witness(number),
@@ -296,13 +299,6 @@ class _Asked:
 
         own = own_fault(error, again)
         return f"it raised {raised(error)}" if own is None else own.message
-
-    def arguments(self) -> Iterator[tuple[str, Node]]:
-        """The tensors among the arguments in order, and what to call each."""
-        for parameter in self.node.operator.parameters:
-            sources = list(nodes_in(self.node.arguments[parameter.name]))
-            for place, source in enumerate(sources):
-                yield (parameter.name if len(sources) == 1 else f"{parameter.name}[{place}]"), source
 
     def unlike(self, before: np.ndarray, after: np.ndarray, argument: str, source: Node) -> NodeFault | None:
         """The fault that two answers to one question differ, and grossly."""
@@ -367,7 +363,7 @@ class _Asked:
             part.reshape(shape)
             for part in (numbers.gradient, verdict.expected, wrong, verdict.tolerance, known)
         )
-        name = next(argument for place, (argument, _) in enumerate(self.arguments()) if place == number)
+        name = next(argument for place, (argument, _) in enumerate(tensors_of(self.node)) if place == number)
         shapes = {name: shape} | ({"its value": tuple(self.g.shape)} if self.g.shape != shape else {})
         return pattern(
             gradient, expected, wrong, tolerance, known=known, name=name, values=as_float64(source.value),

@@ -17,6 +17,8 @@ from vjpcalc.language.naming import names_of, text_of
 from vjpcalc.language.trace import Applied, Node, Trace, ancestors
 from vjpcalc.operators.row import Operator
 
+SEED = "the seed"
+
 
 @dataclass(frozen=True, eq=False)
 class Origin:
@@ -128,5 +130,5 @@ def _without_edge(
     """Where no edge has brought what is not finite: the seed has, or finite cotangents overflowed."""
     own = [seeds[name] for name, output in trace.outputs.items() if output is node]
     if any((bad & ~torch.isfinite(seed)).any() for seed in own):
-        return Origin("the seed")
+        return Origin(SEED)
     return Origin(f"the sum of the cotangents of {names_of(trace)[node.index]}")

@@ -222,10 +222,11 @@ def suspects(
         made["it equals the seed: handed on as it came"] = v, np.zeros(n)
         if m * n <= LARGEST_MATRIX:
             matrix, errors = jacobian.dense(), jacobian.dense(jacobian.errors)
-            words = "it equals J·v, not Jᵀ·v: a transpose is missing"
-            made[words] = matrix @ v, errors @ np.abs(v)
-            words = "the diagonal of J alone counts"
-            made[words] = np.diagonal(matrix) * v, np.diagonal(errors) * np.abs(v)
+            with np.errstate(all="ignore"):  # a slope elsewhere may be infinite
+                words = "it equals J·v, not Jᵀ·v: a transpose is missing"
+                made[words] = matrix @ v, errors @ np.abs(v)
+                words = "the diagonal of J alone counts"
+                made[words] = np.diagonal(matrix) * v, np.diagonal(errors) * np.abs(v)
     right = jacobian.transposed(v)
     start = 0
     for name, seed in seeds.items():

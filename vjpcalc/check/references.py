@@ -67,7 +67,8 @@ def reference_faults(vjp: VJP) -> tuple[list[NodeFault], list[str]]:
             error = np.where(wrong, np.nan_to_num(distance(own, expected), nan=np.inf), -1.0)
             k = np.unravel_index(int(np.argmax(error)), error.shape)
             fault = NodeFault(
-                node=node, text=text_of(node, vjp.trace), kind="forward", argument="its value", detail=text,
+                node=node.index, operator=name, text=text_of(node, vjp.trace), kind="forward",
+                argument="its value", detail=text,
                 index=tuple(map(int, k)), got=float(own[k]), expected=float(expected[k]),
                 wrong=int(wrong.sum()), leaves=leaves_before(node.inputs, vjp.trace),
             )  # fmt: skip

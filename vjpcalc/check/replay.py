@@ -279,8 +279,8 @@ class Replay:
         return [Step(node, node.inputs, None) for node in nodes if isinstance(node, Applied)]
 
     def _join(self, get: Callable[[Node], np.ndarray]) -> np.ndarray:
-        parts = [np.ravel(get(node)) for node in self.targets]
         with np.errstate(all="ignore"):
+            parts = [np.ravel(get(node)) for node in self.targets]
             return np.concatenate(parts) if len(parts) != 1 else parts[0]
 
     def _values(self, node: Applied, get: Callable[[Node], Any]) -> dict[str, Any]:

@@ -61,12 +61,14 @@ def check(
     limit: int = DEFAULT_LIMIT,
     digits: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    asks: bool = True,
 ) -> VJP:
     """The same VJP with its check.
 
     ``method`` is one of limits.METHODS; ``auto`` takes ``explicit`` up to ``limit`` element operations,
     else ``probe``. ``digits`` is how many a pass needs (default: at least one). ``progress`` is told leaf,
-    columns done, columns in all. Raises Diagnostic (usage) for another method, or digits that no number has.
+    columns done, columns in all. It ``asks`` the user's functions for their faults (nodes.py). Raises
+    Diagnostic (usage) for another method, or digits that no number has.
     """
     require_method(method)
     require_digits(digits)
@@ -77,7 +79,7 @@ def check(
     if trace is not None:
         trouble = differs(trace, vjp.forward, lambda name: noise.of_output(name, THOROUGH))
         trace = None if trouble else trace
-    faults, notes = reference_faults(vjp)
+    faults, notes = reference_faults(vjp) if asks else ([], [])
     leaves: dict[str, LeafCheck] = {}
     witnesses: dict[str, Witness] = {}
     if trace is None:
@@ -91,7 +93,7 @@ def check(
             tell = None if progress is None else functools.partial(progress, name)
             whole = own.whole(name, tell) if method == "auto" else None
             witnesses[name] = whole or witness(vjp.forward, trace, name, method, limit, tell, own.linear)
-        faults += node_faults(vjp, own)
+        faults += node_faults(vjp, own) if asks else []
         faulty = {name for fault in faults for name in fault.leaves}
         for name, one in witnesses.items():
             leaves[name] = judge_leaf(vjp, one, noise, digits or 1, faulty=name in faulty, others=leaves)
@@ -105,7 +107,7 @@ def check(
         method = "probe" if "probe" in methods else methods[0]
     elif method == "auto":
         method = "explicit"
-    made = Check(status, method, "torch" if method == "forward" else "numexpr", leaves)
+    made = Check(status, method, "torch" if method == "forward" else "numexpr", leaves, tuple(faults))
     return replace(vjp, check=made, notes=(*vjp.notes, *notes))
 
 

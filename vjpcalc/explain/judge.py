@@ -1,38 +1,47 @@
-"""Whether one step of the walk is right: torch's backward of one node against its rule, or its forward.
+"""Whether one step of the walk is right: torch's backward of one node, by its rule and by the check.
 
-A step is right within a few roundings of each element, and within what its rule loses to rounding, which is
-measured only where a step is in doubt.
+A rule that agrees within a few roundings of each element, and what it loses to rounding itself, confirms a
+step. Where it does not, where there is none, or where the operator is at a kink, the node is made a job of
+its own, which is checked like any other: with the noise of torch's backward, by differentiating the forward,
+and from both sides. So a step is never called wrong by a rule alone, and no kink is hidden by a convention
+that torch and the rule share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is a step to judge)
 import torch  # noqa: TID253
 
-from vjpcalc.check.compared import ONE_NODE, numbers_of
+from vjpcalc.check import verdict
+from vjpcalc.check.alone import job_of_one
+from vjpcalc.check.compared import ONE_NODE
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, judge
 from vjpcalc.check.noise import in_doubt
-from vjpcalc.check.pattern import pattern
-from vjpcalc.check.replay import Replay
-from vjpcalc.check.witness import replayed
+from vjpcalc.check.nonfinite import SEED
 from vjpcalc.diagnostics import Diagnostic, element_name
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.torch import smallest_subnormal
 from vjpcalc.explain.rules import has_rule, run_rule
 from vjpcalc.explain.simplify import simplified
-from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, Cause
-from vjpcalc.language.trace import Trace, with_arrays
+from vjpcalc.job.autograd import compute
+from vjpcalc.job.job import Job
+from vjpcalc.job.result import FAILED, INCONCLUSIVE, PASSED, LeafCheck
+from vjpcalc.language.scope import BadReference
+from vjpcalc.language.trace import Applied, with_arrays
 from vjpcalc.operators.row import Operator
 
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """``value`` is what torch should hand on; ``reason`` follows the name of what it is handed to."""
+    """``value`` is what torch should hand on, NaN where nothing is to be expected.
+
+    ``left`` and ``right`` are what it would be from either side of a kink, NaN elsewhere.
+    """
 
     value: np.ndarray
     status: str
@@ -40,6 +49,8 @@ class Judgement:
     reason: str | None = None
     causes: np.ndarray | None = None
     pattern: str | None = None
+    left: np.ndarray | None = None
+    right: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +96,13 @@ def by_rule(
     noisy: Callable[[Noise], np.ndarray],
     dtype: torch.dtype,
     accuracy: float,
-) -> Judgement:
-    """torch's cotangent against what the rule gives; ``noisy`` runs that with every number in it moved."""
-    if handed.shape != expected.shape:
-        reason = f": torch hands on the shape {handed.shape}, the rule says {expected.shape}"
-        return Judgement(expected, FAILED, float("inf"), reason)
+) -> Judgement | None:
+    """That torch's cotangent is what the rule gives; None where the two are apart.
 
+    ``noisy`` runs the rule with every number in it moved.
+    """
+    if handed.shape != expected.shape:
+        return None
     info = torch.finfo(dtype)
     own, by_rule = handed.ravel(), expected.ravel()
     numbers = Numbers(
@@ -99,55 +111,63 @@ def by_rule(
         accuracy=accuracy, smallest=smallest_subnormal(dtype), largest=info.max,
         noise=in_doubt(lambda noise: noisy(noise).ravel()),
     )  # fmt: skip
-
-    def place(k: int) -> str:
-        return element_name("", tuple(map(int, np.unravel_index(k, handed.shape))))
-
-    return _judgement(expected, numbers, "the rule says", place)
+    if judge(numbers).cause.status != PASSED:
+        return None
+    return Judgement(expected, PASSED, float(np.max(distance(own, by_rule), initial=0.0)))
 
 
-def by_differences(
-    alone: Trace,
-    leaf: str,
-    handed: np.ndarray,
-    g: np.ndarray,
-    dtype: torch.dtype,
-    limit: int,
-    source: str = "its forward",
+CONSTANT = LeafCheck(status=PASSED, jacobian_shape=(0, 0))  # of a tensor that is handed nothing
+
+
+def checked(
+    job: Job, node: Applied, g: torch.Tensor, names: Mapping[int, str], limit: int
+) -> list[LeafCheck | str]:
+    """The check of a node alone, for the cotangent ``g``: of each of its tensors the verdict, in order.
+
+    A text says why there is none.
+    """
+    one = job_of_one(job, node, g, names)
+    try:
+        made = verdict.check(compute(one), digits=None, limit=limit, asks=False).check
+    except BadReference:
+        raise
+    except Diagnostic as diagnostic:
+        return [diagnostic.message] * len(one.inputs)
+    assert made is not None
+    arrived = f"{names[node.index]}.grad"
+    return [
+        replace(leaf, reason=leaf.reason and leaf.reason.replace(SEED, arrived))
+        for leaf in (made.leaves.get(name, CONSTANT) for name in one.inputs)
+    ]
+
+
+def by_check(
+    leaf: LeafCheck | str, name: str, handed: np.ndarray, rule: np.ndarray | None, source: str
 ) -> Judgement:
-    """torch's cotangent against Jᵀ·g of one node, ``alone``, whose ``source`` is differentiated."""
-    (output,) = alone.outputs.values()
-    if output.shape != g.shape:
-        return Judgement(handed, INCONCLUSIVE, 0.0, f": its forward alone gives the shape {output.shape}")
-    witness = replayed(Replay(alone, leaf), "auto", limit)
-    numbers = numbers_of(witness, handed.ravel(), g.ravel(), dtype)
-    value = numbers.expected.reshape(handed.shape) if witness.directions is None else handed
+    """The verdict on what is handed to one tensor, called ``name``, alone.
 
-    def place(k: int) -> str:
-        return witness.name(k).removeprefix(leaf)
-
-    return _judgement(value, numbers, f"{source}'s derivative is", place)
-
-
-def _judgement(value: np.ndarray, numbers: Numbers, source: str, place: Callable[[int], str]) -> Judgement:
-    """The verdict on a step; the k-th number stands at ``place(k)``."""
-    verdict = judge(numbers)
-    error = distance(numbers.gradient, verdict.expected)
-    largest = float(np.max(error[np.isfinite(error)], initial=0.0))
-    k = verdict.worst(numbers)
-    if k is None:
-        return Judgement(value, PASSED, largest)
-    cause = Cause(int(verdict.causes[k]))
-    reason = f"{place(k)}: torch hands on {numbers.gradient[k]:.12g}, {source} {verdict.expected[k]:.12g}"
-    if cause == Cause.KINK:
-        reason = ": the forward has a kink here"
-    if verdict.causes.size != value.size:
-        return Judgement(value, cause.status, largest, reason)
-    causes = verdict.causes.reshape(value.shape)
-    words = pattern(
-        numbers.gradient.reshape(value.shape),
-        verdict.expected.reshape(value.shape),
-        causes == Cause.WRONG,
-        verdict.tolerance.reshape(value.shape),
-    )
-    return Judgement(value, cause.status, largest, reason, causes, words)
+    What should have been handed on is what the ``rule`` gives, else Jᵀ·g of the node, whose ``source`` was
+    differentiated.
+    """
+    shown = handed if rule is None else rule
+    if isinstance(leaf, str):
+        return Judgement(shown, INCONCLUSIVE, 0.0, f"{name}: {leaf}")
+    if shown.shape != handed.shape:
+        reason = f"{name}.grad: torch hands on the shape {handed.shape}, the rule says {shown.shape}"
+        return Judgement(shown, FAILED, float("inf"), reason)
+    value = shown if leaf.jt_seed is None or (rule is not None and leaf.status != FAILED) else leaf.jt_seed
+    if leaf.status == FAILED and rule is not None and leaf.jt_seed is not None:
+        # where the rule says 0 · infinity, as torch does, it is not right
+        value = np.where(distance(rule, value) <= distance(rule, handed), rule, value)
+    words = None if leaf.status == PASSED else leaf.sentences(name)[0]
+    if leaf.status == FAILED and leaf.got is not None:
+        expected, place = leaf.expected, " along a random direction"
+        if leaf.index is not None and leaf.jt_seed is not None:
+            expected, place = float(value[leaf.index]), element_name("", leaf.index)
+            ruled = rule is not None and expected == rule[leaf.index]
+            source = "the rule says" if ruled else source
+        words = f"{name}.grad{place}: torch hands on {leaf.got:.12g}, {source} {expected:.12g}"
+    return Judgement(
+        value, leaf.status, leaf.max_abs_error or 0.0, words, leaf.causes,
+        leaf.pattern if leaf.status == FAILED else None, leaf.left, leaf.right,
+    )  # fmt: skip

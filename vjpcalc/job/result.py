@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from vjpcalc.tensors.json import encode_number, to_record
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from vjpcalc.check.nodes import NodeFault
 
 PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
 OFF = "off"  # the status, and the method, of a check that nobody made
@@ -182,13 +184,15 @@ class LeafCheck(_Patterned):
 class Check:
     """The verdict: the worst of the leaves'. ``method``: explicit, probe or forward; ``engine``: whose J.
 
-    One that is OFF was not made, and has no leaves.
+    ``faults`` are those of the user's functions, the last node first. One that is OFF was not made, and has
+    no leaves.
     """
 
     status: str
     method: str
     engine: str
     leaves: Mapping[str, LeafCheck] = field(default_factory=dict)
+    faults: Sequence[NodeFault] = ()
 
     def __bool__(self) -> bool:
         """True only if it passed: neither an inconclusive check has, nor one that is off."""

@@ -28,7 +28,7 @@ from vjpcalc.language.trace import Applied, Input, Node
 from vjpcalc.limits import STEPS
 from vjpcalc.report import numbers
 from vjpcalc.report.document import Blank, Block, Cell, Line, Table, Text, beside, line, merged
-from vjpcalc.report.vjp import MARK, ROLE, check_lines, expression_lines, gradient_table
+from vjpcalc.report.vjp import MARK, ROLE, check_lines, expression_lines, gradient_table, right_marks
 
 TALL = 7  # lines of a tensor from which its middle is left out
 READABLE = 40  # elements of a tensor that is put into a rule
@@ -63,6 +63,8 @@ def explain_report(
         name = Text(f"{wrong.name} = {wrong.text}" if wrong.name != wrong.text else wrong.name, "title")
         place = f" in backward order: step {wrong.number}, "
         blocks.append(line(Text("✗ first wrong node", "bad"), place, name))
+    elif explanation.remark is not None:
+        blocks.append(line(Text("✗ no node is wrong by itself", "bad"), f": {explanation.remark}"))
     return blocks + check_lines(explanation.vjp)
 
 
@@ -211,7 +213,7 @@ class _Show:
                 blocks.append(line(Text(handed.reason, ROLE[handed.status]), indent=indent))
             if handed.pattern:
                 blocks.append(line(Text(f"pattern: {handed.pattern}", ROLE[handed.status]), indent=indent))
-        return blocks
+        return blocks + [line(Text(fault, ROLE["failed"]), indent=indent) for fault in step.faults]
 
     def arrivals(self, step: Step) -> int:
         """How many cotangents came together at a step."""
@@ -230,20 +232,29 @@ class _Show:
         target = Text(f"{handed.to}.grad", "name")
         sign = Text("+=" if handed.accumulates else "=")
         room = self.room(indent + columns(handed.to) + 12)
-        by_torch = numbers.coloured(self.tensor(handed.torch, room, _marks(handed, numbers.WRONG)))
-        value = self.tensor(handed.value, room, _marks(handed, numbers.RIGHT))
+        wrong, by_torch = _is_wrong(handed), self.tensor(handed.torch, room, _wrong_marks(handed))
+        value = self.tensor(handed.value, room, self.right_marks(handed))
+        should_be = [Text("should be", "dim"), numbers.coloured(value)]
         if handed.rule is None or handed.symbols is None:
-            blocks = beside([target, sign, by_torch], indent)
-            if _is_wrong(handed):
-                right = [Text("should be", "dim"), numbers.coloured(value)]
-                blocks = self.fitting([target, sign, by_torch], right, indent)
+            left = [target, sign, numbers.coloured(by_torch)]
+            blocks = self.fitting(left, should_be, indent) if wrong else beside(left, indent)
             ref = "; ".join(step.node.operator.ref.split("\n"))
             how = f"checked by its reference, {ref}" if ref else "checked by differencing its forward"
             return [*blocks, line(Text(how, "dim"), indent=indent)]
+        if not wrong:
+            return self.by_rule(step, handed, value, [target, sign], indent)
+        if not np.isfinite(handed.torch).all():  # and so says the rule: 0 · infinity
+            blocks = self.by_rule(step, handed, by_torch, [target, sign], indent)
+            return [*blocks, *beside([target, *should_be], indent)]
         blocks = self.by_rule(step, handed, value, [target, sign], indent)
-        if not _is_wrong(handed):
-            return blocks
-        return [*blocks, *beside([target, Text("by torch", "dim"), "=", by_torch], indent)]
+        by_itself = Text("by torch", "dim"), "=", numbers.coloured(by_torch)
+        return [*blocks, *beside([target, *by_itself], indent)]
+
+    def right_marks(self, handed: Handed) -> numbers.Marks | None:
+        """What is shown of the numbers that should have been handed on."""
+        if handed.rule is not None and not _is_wrong(handed):
+            return None
+        return right_marks(handed.value, _causes(handed), handed.left, handed.right, self.precision)
 
     def fitting(self, left: list[Cell], right: list[Cell], indent: int) -> list[Block]:
         """Two parts side by side where there is room for that, else one below the other."""
@@ -347,10 +358,15 @@ def _is_wrong(handed: Handed) -> bool:
     return handed.status == "failed" and not np.array_equal(handed.torch, handed.value, equal_nan=True)
 
 
-def _marks(handed: Handed, sign: str) -> numbers.Marks | None:
-    if handed.status != "failed" or handed.causes is None or handed.torch.shape != handed.value.shape:
-        return None
-    return numbers.Marks(handed.causes == Cause.WRONG, sign)
+def _causes(handed: Handed) -> np.ndarray | None:
+    """The causes of a wrong step's numbers; None where they are not known one by one."""
+    fits = handed.causes is not None and handed.torch.shape == handed.value.shape
+    return handed.causes if handed.status == "failed" and fits else None
+
+
+def _wrong_marks(handed: Handed) -> numbers.Marks | None:
+    causes = _causes(handed)
+    return None if causes is None else numbers.Marks(causes == Cause.WRONG, numbers.WRONG)
 
 
 def _broadcasting(handed: Handed) -> str:

@@ -237,9 +237,13 @@ DEFINITIONS: dict[str, Schema] = {
             "forward": {"type": "array", "items": ref("node")},
             "backward": {"type": "array", "items": ref("step")},
             "first_wrong": {"type": ["string", "null"], "description": "The first wrong node."},
+            "remark": {
+                "type": ["string", "null"],
+                "description": "What is wrong where the check has failed and no node is wrong by itself.",
+            },
             "jacobians": by_name("tensor", "With --arithmetic: J by leaf."),
         },
-        optional="jacobians",
+        optional="remark jacobians",
     ),
     "node": thing(
         "A tensor of the program: an input, a constant, or an operator's result.",
@@ -264,7 +268,9 @@ DEFINITIONS: dict[str, Schema] = {
             "cotangent": ref("tensor"),
             "status": STATUS,
             "hands": {"type": "array", "items": ref("handed")},
+            "faults": names("What the check blames the node for, in words."),
         },
+        optional="faults",
     ),
     "handed": thing(
         "What a node hands on to one of those that it was computed from.",

@@ -118,10 +118,21 @@ def expected_marks(leaf: LeafCheck, precision: int) -> numbers.Marks:
     expected (NaN), there is nothing to show.
     """
     assert leaf.jt_seed is not None
-    hidden = ~np.isfinite(leaf.jt_seed)
-    if leaf.causes is None:
+    return right_marks(leaf.jt_seed, leaf.causes, leaf.left, leaf.right, precision, _focus(leaf))
+
+
+def right_marks(
+    value: np.ndarray,
+    causes: np.ndarray | None,
+    left: np.ndarray | None,
+    right: np.ndarray | None,
+    precision: int,
+    focus: tuple[int, ...] | None = None,
+) -> numbers.Marks:
+    """The same of any ``value`` that should have been, with what it is from either side of a kink."""
+    hidden = ~np.isfinite(value)
+    if causes is None:
         return numbers.Marks(hidden=hidden)
-    causes, left, right = leaf.causes, leaf.left, leaf.right
 
     def instead(k: int) -> str:
         if left is None or right is None or causes.flat[k] != Cause.KINK:
@@ -130,7 +141,7 @@ def expected_marks(leaf: LeafCheck, precision: int) -> numbers.Marks:
         ends = [numbers.number(slope, precision) for slope in slopes]
         return numbers.NONE if "nan" in ends or ends[0] == ends[1] else f"[{', '.join(ends)}]"
 
-    return numbers.Marks(causes == Cause.WRONG, numbers.RIGHT, hidden, instead, _focus(leaf))
+    return numbers.Marks(causes == Cause.WRONG, numbers.RIGHT, hidden, instead, focus)
 
 
 def _width(cells: Iterable[Cell]) -> int:
