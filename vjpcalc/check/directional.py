@@ -17,14 +17,15 @@ import numpy as np  # noqa: TID253 (imported only once there is something to dif
 
 from vjpcalc.check.derivative import COMPLEX_STEP, DIFFERENCES, FLOOR, SUBNORMAL, Derivative, Sided
 from vjpcalc.check.differences import KINK, TRUST, differences
-from vjpcalc.check.germ import SAME, Germ, NoGerm, germ
+from vjpcalc.check.germ import Germ, NoGerm, germ
+from vjpcalc.check.limit import SAME
 from vjpcalc.check.replay import STEP, Replay
 from vjpcalc.check.rounding import EPS
 from vjpcalc.engines.noise import noises
 
 ROUNDED = 64 * EPS  # relative: a slope that is taken by a complex step beside the point
-# What a complex step leaves where it is no slope is as small as ε^p, or as large as 1/ε^p: -ε² of x³ at 0, 1/ε
-# of log(x). A slope is the same for a step that is so many times as long.
+# What a complex step leaves where it is no slope is as small as ε^p, or as large as 1/ε^p: -ε² of x³ at 0,
+# 1/ε of log(x). A slope is the same for a step that is so many times as long.
 TINY, HUGE, LONGER = 2.0**-200, 2.0**100, 2.0**20
 CHAINED = 4.0  # times how far errors of random signs move it: terms that cancel by chance (f(x) - f(y))
 
@@ -57,7 +58,7 @@ def _by_complex_step(replay: Replay, direction: np.ndarray, kinked: bool) -> Der
 
 
 def _independent(replay: Replay, direction: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """A derivative by a complex step, where it is none for being another with a longer step: 0, or infinite."""
+    """A derivative by a complex step; 0, or infinite, where it is none: with a longer step it is another."""
     with np.errstate(all="ignore"):
         size = np.abs(value)
         asked = ((size < TINY) & (size > 0)) | ((size > HUGE) & np.isfinite(size))

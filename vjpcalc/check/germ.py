@@ -1,7 +1,7 @@
 """The slopes from both sides of a kink, exactly: derivatives a hair's breadth beside the point.
 
-Beside x stands x + εu, and every choice that a program makes at a kink (a branch of `where`, the larger of two
-equals) comes out as it does there, to the right of x, or for -u to the left; no step is so large that it
+Beside x stands x + εu, and every choice that a program makes at a kink (a branch of `where`, the larger of
+two equals) comes out as it does there, to the right of x, or for -u to the left; no step is so large that it
 leaps over something. A number that is not 0 cannot hold an ε beside it, but its derivative can, by a complex
 step: NumPy orders complex numbers by their real parts, and equal ones by their imaginary parts, so
 comparisons see it. A number that is 0 at x is moved in earnest, to what its derivative makes of ε. So a root,
@@ -14,12 +14,13 @@ A slope does not depend on ε. What does is taken at three of them, each a littl
 
 from __future__ import annotations
 
-import itertools
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
+from vjpcalc.check.limit import CONVERGED, SAME, limit
 from vjpcalc.check.replay import STEP, BranchFlip, Replay
 from vjpcalc.language.trace import Applied, Decision, Node
 
@@ -30,10 +31,6 @@ NEAR = (2.0**-80, 2.0**-100, 2.0**-120)
 ULPS = (16.0, 4.0, 1.0)
 JUMP = 1e-9  # relative: rounding moves no value so far
 HALF = 0.5  # what moves a value less than half as far for a smaller ε is no jump: √ε is 2⁻²⁰ of it
-CONVERGED = 1e-12  # relative: slopes that are no farther apart for another ε do not depend on it
-FALLS = 0.998  # of the change before: what changes by more goes nowhere (log ε), by less to a limit (ε^0.01)
-SAME = 1e-9  # relative: slopes from both sides that are one
-NOTHING = 1e-9  # of the slope for the largest ε: a limit that is so much smaller is 0
 
 
 class NoGerm(Exception):  # noqa: N818 (an answer, not an error)
@@ -69,21 +66,19 @@ def germ(replay: Replay, direction: np.ndarray) -> Germ:
         right, right_jump, right_flipped = _Side(replay, direction).slopes()
     left, flipped = -before, left_flipped or right_flipped
     if flipped is None:
-        left, right = (
-            np.where(np.isnan(own), other, own) for own, other in ((left, right), (right, left))
-        )
+        left, right = (np.where(np.isnan(own), other, own) for own, other in ((left, right), (right, left)))
     return Germ(left, right, left_jump | right_jump, flipped)
 
 
 class _Side:
-    """A run to the right of x along a direction: of each node its values for all ε, or one for all of them."""
+    """A run to the right of x along a direction: of each node its values for all ε, or one for them all."""
 
     def __init__(self, replay: Replay, direction: np.ndarray) -> None:
         self.replay = replay
         x = replay.leaf.value
         farthest = max(1.0, float(np.max(np.abs(direction), initial=0.0)))
         self.near = tuple(near / farthest for near in NEAR)  # however large the direction is
-        self.inside = {(kink.operator.name, kink.inputs): kink.mask for kink in replay.kinks}
+        self.kinks = {(kink.operator.name, kink.inputs): kink.mask for kink in replay.kinks}
         self.ulps = False
         start = [np.where(x == 0, near * direction, x) + 1j * STEP * direction for near in self.near]
         self.values: dict[int, Sequence[np.ndarray]] = {replay.leaf.index: _one_if_equal(start)}
@@ -109,7 +104,7 @@ class _Side:
         center = node.value.ravel()
         reals, slopes = [np.real(value) for value in values], [np.imag(value) / STEP for value in values]
         jump = _jumped(reals, center, np.abs(center)) & ~np.isnan(reals[-1])
-        slope = _limit(slopes)
+        slope = limit(slopes)
         if (np.isnan(slope) & ~np.isnan(reals[-1]) & ~jump).any():
             raise NoGerm  # a value, but no derivative: the complex kernel overflows, say
         slope = np.where(np.isnan(reals[-1]), np.nan, slope)
@@ -124,11 +119,8 @@ class _Side:
         if not (differentiated or row.complex or row.kind == "movement"):
             raise NoGerm
         inputs = [source for source in node.inputs if source.index in self.values]
-        kink = self.inside.get((row.name, node.inputs)) if row.complex != "constant" else None
-        if kink is not None:
-            kink = kink & any(np.any(source.value != 0) for source in inputs)
-        number = max([len(self.values[source.index]) for source in inputs], default=1)
-        number = len(self.near) if kink is not None and kink.any() else number
+        kink = self._kink(node, inputs)
+        number = len(NEAR) if kink is not None else max(len(self.values[source.index]) for source in inputs)
         results, reals = [], []
         for k in range(number):
             near = {source.index: self._seen(node, source, k, kink) for source in inputs}
@@ -144,6 +136,14 @@ class _Side:
             return _one_if_equal(results)
         return self._beside(node, reals, [np.imag(result) for result in results])
 
+    def _kink(self, node: Applied, inputs: Sequence[Node]) -> np.ndarray | None:
+        """Where a node is at a kink of its own that is not at 0; None: nowhere."""
+        kink = self.kinks.get((node.operator.name, node.inputs))
+        if kink is None or node.operator.complex == "constant":
+            return None
+        kink = kink & functools.reduce(np.logical_or, [source.value != 0 for source in inputs])
+        return kink if kink.any() else None
+
     def _apply(self, node: Applied, values: Mapping[int, np.ndarray]) -> np.ndarray:
         try:
             result = self.replay.apply(node, lambda source: values.get(source.index, source.value))
@@ -154,23 +154,22 @@ class _Side:
         return np.asarray(result)
 
     def _seen(self, node: Applied, source: Node, k: int, kink: np.ndarray | None) -> np.ndarray:
-        """An input for the k-th ε: what is constant on both sides sees it a little to the side of the kink."""
+        """An input for the k-th ε: what is constant on both sides sees it a little to its side."""
         values = self.values[source.index]
         value = values[min(k, len(values) - 1)]
         if value.dtype.kind != "c" or node.operator.name in COMPARISONS:
             return value
         beside = (value.imag != 0) & (value.real == source.value)
         if node.operator.complex == "constant":  # rounding and the like
-            return np.where(
-                beside, np.nextafter(value.real, np.copysign(np.inf, value.imag)), value.real
-            )
-        if kink is None or not kink.any():
+            return np.where(beside, np.nextafter(value.real, np.copysign(np.inf, value.imag)), value.real)
+        if kink is None:
             return value
         moved = kink & beside & (source.value != 0)
         if (moved & (value.imag != values[0].imag)).any():
             raise NoGerm  # it moves by less than ε: cos(x) beside 1
         self.ulps = True
-        return np.where(moved, value + ULPS[k] * np.copysign(np.spacing(np.abs(value.real)), value.imag), value)
+        ulp = np.copysign(np.spacing(np.abs(value.real)), value.imag)
+        return np.where(moved, value + ULPS[k] * ulp, value)
 
     def _settled(self, source: Node, value: np.ndarray) -> np.ndarray:
         """An input of a user's function, at x."""
@@ -190,7 +189,7 @@ class _Side:
         kept = jumped | ~np.isfinite(center)
         zero = (center == 0) & ~kept
         if zero.any() and any(part[zero].any() for part in imaginary):
-            reals = self._infinitesimal(reals, imaginary, zero, size)
+            reals = self._infinitesimal(reals, imaginary, zero)
             imaginary = [imaginary[min(k, len(imaginary) - 1)] for k in range(len(reals))]
         made = []
         for real, imag in zip(reals, imaginary, strict=True):
@@ -199,12 +198,12 @@ class _Side:
         return _one_if_equal(made)
 
     def _infinitesimal(
-        self, reals: Sequence[np.ndarray], imaginary: Sequence[np.ndarray], zero: np.ndarray, size: float
+        self, reals: Sequence[np.ndarray], imaginary: Sequence[np.ndarray], zero: np.ndarray
     ) -> Sequence[np.ndarray]:
         """How large numbers are that are 0 at x: d·ε where their derivative is d.
 
-        Where it goes like ε^(p-1), they are dε/p; but what is computed of such numbers alone is right as it is
-        (ε², of x·x), unless it was lost in sums of others (1 + ε² - 1).
+        Where it goes like ε^(p-1), they are dε/p; but what is computed of such numbers alone is right as it
+        is (ε², of x·x), unless it was lost in sums of others (1 + ε² - 1).
         """
         slopes = [part / STEP for part in imaginary]
         first, last = slopes[0], slopes[-1]
@@ -236,20 +235,3 @@ def _jumped(reals: Sequence[np.ndarray], center: np.ndarray, size: np.ndarray | 
     """Where values are not those at x, however small the ε; by no more than rounding is none."""
     first, last = np.abs(reals[0] - center), np.abs(reals[-1] - center)
     return ~(last <= JUMP * size) & ((len(reals) == 1) | ~(last < HALF * first))
-
-
-def _limit(slopes: Sequence[np.ndarray]) -> np.ndarray:
-    """What slopes for ever smaller ε go to; Aitken's formula, which is exact for a + b·εᵖ.
-
-    They may be infinite for the smallest, or 0, which underflows.
-    """
-    if len(slopes) == 1:
-        return slopes[0]
-    before, last = (b - a for a, b in itertools.pairwise(slopes))
-    size = np.fmax(np.abs(slopes[0]), np.abs(slopes[-1]))
-    settled = np.abs(last) <= CONVERGED * np.abs(slopes[-1])
-    limit = slopes[-1] - last**2 / (last - before)
-    limit = np.where(np.abs(limit) <= NOTHING * size, 0.0, limit)
-    falls = np.abs(last) <= FALLS * np.abs(before)
-    infinite = np.sign(np.where(np.isfinite(last), last, slopes[-1])) * np.inf
-    return np.where(settled, slopes[-1], np.where(falls, limit, infinite))

@@ -97,6 +97,8 @@ def _slopes(witness: Witness, replay: Replay, v: np.ndarray, k: int) -> Slopes:
             # differences go astray at the edge of a domain, and where a curvature is infinite: x**1.5 at 0
             value, doubt = left, APART * abs(left)
     seen = [left, right] if bent else [value]
+    if bent and alone.flipped is None:  # a side that jumps away has no slope, and all of them
+        seen = [math.inf if math.isnan(slope) else slope for slope in seen]
     low, high = min(seen), max(seen)
     together = False
     if index is not None and kinks:
