@@ -81,8 +81,13 @@ def _beside(exact: Derivative, germ: Germ) -> Sided:
         kink |= np.isnan(left) | np.isnan(right)
     with np.errstate(all="ignore"):
         kept = np.isnan(slope) | (np.abs(exact.value - slope) <= ROUNDED * np.abs(slope))
+        finite = np.where(np.isfinite(left), left, right)  # if there is one: of two, what lies between them
+        between = np.clip(exact.value, np.fmin(left, right), np.fmax(left, right))
+        one_of_them = np.where(np.isfinite(left) & np.isfinite(right), between, finite)
     value = np.where(kept, exact.value, slope)
     error = np.where(kept, exact.error, SAME * np.abs(slope))
+    if germ.flipped is None:
+        value = np.where(kink, one_of_them, value)
     left, right = (np.where(germ.jump, np.nan, np.where(kink, side, value)) for side in (left, right))
     return Sided(value, error, exact.method, kink, left, right, np.abs(value), germ.flipped)
 
