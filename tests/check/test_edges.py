@@ -16,7 +16,7 @@ import torch
 
 import vjpcalc
 from vjpcalc import Diagnostic
-from vjpcalc.check.germ import germ
+from vjpcalc.check.germ import NEAR, germ
 from vjpcalc.check.limit import limit
 from vjpcalc.check.reference import required_reference
 from vjpcalc.check.replay import Replay
@@ -50,6 +50,9 @@ LIMITS = {
     "ε": (EPSILONS, 0),
     "ε²": (EPSILONS**2, 0),
     "ε^0.01": (EPSILONS**0.01, 0),
+    "ε log ε": (np.array(NEAR) * np.log(NEAR), 0),
+    "back and forth": (np.array([1.0, -2.0, 3.0]), NAN),
+    "less and less, but without end": (100 + np.log(EPSILONS), NAN),
     "2 + ε^0.1": (2 + EPSILONS**0.1, 2),
     "-3 + 5√ε": (-3 + 5 * EPSILONS**0.5, -3),
     "1/√ε": (EPSILONS**-0.5, INF),
@@ -64,7 +67,7 @@ LIMITS = {
 def test_the_limit_of_slopes(what: str) -> None:
     slopes, expected = LIMITS[what]
     with np.errstate(all="ignore"):
-        assert limit(slopes.reshape(3, 1)) == pytest.approx([expected], rel=1e-12)
+        assert limit(slopes.reshape(3, 1)) == pytest.approx([expected], rel=1e-12, nan_ok=True)
 
 
 # expression, x, the slope to the left, to the right; NaN: it jumps
@@ -91,6 +94,7 @@ SIDES = {
     "x² log x": ("where(x > 0, x**2*log(x), 0)", 0.0, 0, 0),
     "exp(-1/x)": ("where(x > 0, exp(-1/x), 0)", 0.0, 0, 0),
     "smooth where a branch changes": ("where(x > 1, x**2, 2*x - 1)", 1.0, 2, 2),
+    "a denominator that is kept from 0": ("x**2 / (abs(x) + 1e-30)", 0.0, 0, 0),
     "large beside it": ("abs(x - 1e8)", 1e8, -1, 1),
 }  # fmt: skip
 
@@ -112,6 +116,7 @@ JUMPS = {
     "a remainder": ("x % 3", 6.0, -INF, 1),
     "fmod": ("fmod(x, 3)", 6.0, -INF, 1),
     "a branch": ("where(x >= 1, 3*x, x)", 1.0, INF, 3),
+    "to 1, so near that it looks like one": ("x / (1e-60 + abs(x))", 0.0, INF, INF),
     "-∞ beside 0": ("where(x > 0, log(x), 0)", 0.0, 0, -INF),
     "of arctan, by π": ("atan2(0, x)", 0.0, -INF, 0),
 }

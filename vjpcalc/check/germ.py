@@ -25,12 +25,13 @@ from vjpcalc.check.replay import STEP, BranchFlip, Replay
 from vjpcalc.language.trace import Applied, Decision, Node
 
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "argmax", "argmin", "argsort"})
-# The ε: far below any structure and any rounding, and far above STEP; the 7th power of the last is a number.
-NEAR = (2.0**-80, 2.0**-100, 2.0**-120)
+# The ε: below any structure (1e-30 is added to many a denominator) and any rounding, and far above STEP; the
+# 5th power of the last times STEP, a derivative of the 6th, is a number.
+NEAR = (2.0**-120, 2.0**-130, 2.0**-140)
 # Units in the last place that stand for them beside a kink that is not at 0: arcsin at 1, x % 1 at 1.
 ULPS = (16.0, 4.0, 1.0)
 JUMP = 1e-9  # relative: rounding moves no value so far
-HALF = 0.5  # what moves a value less than half as far for a smaller ε is no jump: √ε is 2⁻²⁰ of it
+HALF = 0.5  # what moves a value less than half as far for a smaller ε is no jump: √ε is 2⁻¹⁰ of it
 
 
 class NoGerm(Exception):  # noqa: N818 (an answer, not an error)
@@ -182,18 +183,15 @@ class _Side:
         self, node: Applied, reals: Sequence[np.ndarray], imaginary: Sequence[np.ndarray]
     ) -> Sequence[np.ndarray]:
         """The values of a node: what was traced where only rounding made it another, unless it is 0."""
-        center = node.value
-        sources = (source.value for source in node.inputs if source.value.dtype.kind == "f")
-        size = max((_largest(value) for value in (center, *sources)), default=0.0)
-        jumped = _jumped(reals, center, size)
-        kept = jumped | ~np.isfinite(center)
-        zero = (center == 0) & ~kept
+        center, size = node.value, _size(node)
+        zero = (center == 0) & ~_jumped(reals, center, size)
         if zero.any() and any(part[zero].any() for part in imaginary):
             reals = self._infinitesimal(reals, imaginary, zero)
             imaginary = [imaginary[min(k, len(imaginary) - 1)] for k in range(len(reals))]
         made = []
         for real, imag in zip(reals, imaginary, strict=True):
-            real = np.where(kept | zero, real, center)
+            rounded = (np.abs(real - center) <= JUMP * size) & np.isfinite(center) & ~zero
+            real = np.where(rounded, center, real)
             made.append(real + 1j * np.where(np.isnan(real), np.nan, imag))
         return _one_if_equal(made)
 
@@ -226,9 +224,17 @@ def _one_if_equal(values: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
     return values[:1] if same else values
 
 
-def _largest(values: np.ndarray) -> float:
-    """The size of the largest number, but for infinite ones."""
-    return float(np.max(np.abs(values), where=np.isfinite(values), initial=0.0))
+def _size(node: Applied) -> np.ndarray | float:
+    """What a node's rounding is relative to: each number and what it was computed of, or the largest of all.
+
+    What is only moved is not rounded.
+    """
+    if node.operator.kind == "movement":
+        return 0.0
+    sizes = [np.abs(one.value) for one in (node, *node.inputs) if one.value.dtype.kind == "f"]
+    if node.operator.kind == "elementwise":
+        return np.asarray(functools.reduce(np.fmax, [np.where(np.isfinite(size), size, 0) for size in sizes]))
+    return max(float(np.max(size, where=np.isfinite(size), initial=0.0)) for size in sizes)
 
 
 def _jumped(reals: Sequence[np.ndarray], center: np.ndarray, size: np.ndarray | float) -> np.ndarray:
