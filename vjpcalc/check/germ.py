@@ -140,7 +140,7 @@ class _Side:
     def _kink(self, node: Applied, inputs: Sequence[Node]) -> np.ndarray | None:
         """Where a node is at a kink of its own that is not at 0; None: nowhere."""
         kink = self.kinks.get((node.operator.name, node.inputs))
-        if kink is None or node.operator.complex == "constant":
+        if kink is None or node.operator.kind != "elementwise" or node.operator.complex == "constant":
             return None
         kink = kink & functools.reduce(np.logical_or, [source.value != 0 for source in inputs])
         return kink if kink.any() else None
