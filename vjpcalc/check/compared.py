@@ -65,7 +65,8 @@ def has_two_slopes(numbers: Numbers, verdict: Verdict, k: int) -> bool:
         return verdict.slopes[k].bent
     if not numbers.bent[k] or numbers.left is None or numbers.right is None:
         return False
-    return bool(abs(numbers.left[k] - numbers.right[k]) > DOUBT * abs(numbers.left[k]))
+    with np.errstate(all="ignore"):
+        return bool(abs(numbers.left[k] - numbers.right[k]) > DOUBT * abs(numbers.left[k]))
 
 
 def transposed(jacobian: Jacobian, v: np.ndarray, entries: np.ndarray) -> np.ndarray:

@@ -15,10 +15,11 @@ from typing import NamedTuple, Self
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
 from vjpcalc.check.derivative import DIFFERENCES, FLOOR, Sided
-from vjpcalc.check.ladder import BLOCK, combinations, estimate, level_of, step, steps
+from vjpcalc.check.ladder import BLOCK, Estimate, combinations, estimate, level_of, step, steps
 from vjpcalc.check.linear import NOTHING
 from vjpcalc.check.replay import BranchFlip, Replay
 from vjpcalc.check.rounding import EPS
+from vjpcalc.check.vanishing import by_large_steps, by_tiny_steps
 from vjpcalc.language.trace import Decision
 from vjpcalc.stages import stage
 
@@ -50,6 +51,7 @@ HIDDEN = 0.5  # of the error: where rounding is as much of it, smaller steps are
 CURVED = 1e-3  # of what curvature says of the second look: its own error
 KINK = 1e-5  # of the slope: how far the two sides must be apart
 GROWS = 0.75  # of the change before: a side's slope that changes by more has no limit (log: 1, x**1.5: 0.55)
+JUMPS = 0.8  # of what a step changed: a tenth of it changes |x|^0.1 by 0.78 of that
 CANCELLED = 2.0**-24  # of |f|: the most that cancellation is taken to leave as rounding: (x + 1e8) - 1e8
 STAIRS = 0.25  # relative: how well large steps agree on a slope that the smallest know nothing of
 
@@ -118,6 +120,15 @@ def _slope_of(look: _Look, usual: _Usual) -> Sided:
         still &= look.still()
     value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
     error[still] = look.unseen(tied & still & finite, far=asked)[still]
+    left, right = (
+        np.where(kink & np.isinf(side) & look.jumps(values), np.nan, side)
+        for side, values in ((left, look.below), (right, look.above))
+    )
+    slope, zero, seen = look.from_afar(value, error, kink)
+    known = ~np.isnan(slope)
+    value, kink = np.where(known, slope, value), kink & ~zero
+    left, right = (np.where(known, slope, side) for side in (left, right))
+    error = np.where(zero, seen, error)
     error = np.fmax(error, TRUST * np.abs(value))
     return Sided(value, error, DIFFERENCES, kink, left, right, usual.reach, look.flipped())
 
@@ -237,6 +248,42 @@ class _Look:
                 least = np.min(np.abs(away / self.direction), where=moved, initial=np.inf)
                 reached[same] = np.fmax(reached[same], least)
         return np.where(tied, grain / reached, 0.0)
+
+    def jumps(self, values: dict[int, np.ndarray]) -> np.ndarray:
+        """Where the values of a side, by level, do not come nearer to that at x: a jump, and no slope."""
+        first, last = (np.abs(values[self.levels[k]] - self.center) for k in (-3, -1))
+        return last > JUMPS * first
+
+    def from_afar(
+        self, value: np.ndarray, error: np.ndarray, kink: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The slopes (m,) that are 0, or another number, for all that is seen, though no step shows it.
+
+        NaN where that is not known; which of them are no kinks, for being 0; and what these may be off by.
+        """
+        slope, zero, seen = np.full(value.shape, np.nan), np.zeros(value.shape, bool), error.copy()
+        open_ = kink | (~(error <= ENOUGH * np.abs(value)) & (error > 0))
+        where = open_ & ~kink
+        for levels in zip(self.levels, self.levels[1:], self.levels[2:], strict=False):
+            if not self.coarse and levels[2] - levels[0] == 2 and where.any():
+                above, below = self.sides(levels, where)
+                h = steps(levels)
+                gone = by_large_steps(h[:, 0], (above - below) / (2 * h), value[where], error[where])
+                slope[where] = np.where(gone, 0.0, slope[where])
+        where = open_ & (self.center == 0)
+        if where.any() and (self.x[self.direction != 0] == 0).any():
+            above, below = self.sides(self.seconds[:1], where)
+            tiny = by_tiny_steps(
+                lambda t: self._elsewhere(self.x + t * self.direction)[where],
+                step(self.seconds[0]),
+                above[0],
+                below[0],
+            )
+            near = ~kink[where] & (np.abs(tiny.slope - value[where]) <= error[where])
+            slope[where] = np.where(tiny.zero, 0.0, np.where(near, tiny.slope, slope[where]))
+            zero[where] = tiny.zero & kink[where]
+            seen[where] = tiny.error
+        return slope, zero, seen
 
     def noise(self, where: np.ndarray, measured: bool) -> np.ndarray:
         """What the values of some outputs may be off by beyond the rounding of float64, (outputs,).
@@ -486,19 +533,29 @@ def _slopes(look: _Look, where: np.ndarray, reach: np.ndarray, noise: np.ndarray
     unseen = 2 * np.abs(quotients[-1] - mean)
     error = (left.error + right.error) / 2 + unseen
     better = error < central.error
+    # where a function has no value on one side, the slope of the other is what there is
+    none = [np.isnan(quotient[-2:]).all(0) & np.isfinite(center) for quotient in (lower, upper)]
+    lost = none[0] != none[1]
+    own = Estimate(*(np.where(none[0], *parts) for parts in zip(right, left, strict=True)))
     sides = [left.value, right.value]
     if levels[-1] - levels[-3] == 2:
         sides = [_limit(side.value, steep, 2 * rounding) for side, steep in ((left, lower), (right, upper))]
+    sides = [np.where(none[0], sides[1], sides[0]), np.where(none[1], sides[0], sides[1])]
     slope = np.fmax(np.fmax(np.abs(left.value), np.abs(right.value)), reach)
     apart = np.abs(sides[1] - sides[0])
     split = np.isinf(apart) | np.isnan(apart) | (apart > KINK * slope + 1.5 * (left.error + right.error))
     # what the smallest step does not see is structure beside the point
     gone = np.abs(upper[-1] - lower[-1]) + 2 * rounding[-1] < apart / 2
+    both = (mean, error, (left.rounding + right.rounding) / 2, left.blocked | right.blocked)
+    value, error, hidden, blocked = (
+        np.where(lost, side, np.where(better, mean, middle))
+        for side, mean, middle in zip(own, both, central, strict=True)
+    )
     return _Slopes(
-        np.where(better, mean, central.value),
-        np.where(better, error, central.error),
-        np.where(better, (left.rounding + right.rounding) / 2, central.rounding),
-        np.where(better, left.blocked | right.blocked, central.blocked),
+        value,
+        error,
+        hidden,
+        blocked,
         sides[0],
         sides[1],
         split,

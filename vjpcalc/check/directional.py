@@ -15,15 +15,18 @@ from dataclasses import replace
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
-from vjpcalc.check.derivative import COMPLEX_STEP, DIFFERENCES, SUBNORMAL, Derivative, Sided
+from vjpcalc.check.derivative import COMPLEX_STEP, DIFFERENCES, FLOOR, SUBNORMAL, Derivative, Sided
 from vjpcalc.check.differences import KINK, TRUST, differences
-from vjpcalc.check.germ import NoGerm, germ
+from vjpcalc.check.germ import Germ, NoGerm, germ
+from vjpcalc.check.limit import SAME
 from vjpcalc.check.replay import STEP, Replay
 from vjpcalc.check.rounding import EPS
 from vjpcalc.engines.noise import noises
-from vjpcalc.language.trace import Decision
 
-SAME = 1e-9  # relative: the slopes from both sides, each by a complex step
+ROUNDED = 64 * EPS  # relative: a slope that is taken by a complex step beside the point
+# What a complex step leaves where it is no slope is as small as ε^p, or as large as 1/ε^p: -ε² of x³ at 0,
+# 1/ε of log(x). A slope is the same for a step that is so many times as long.
+TINY, HUGE, LONGER = 2.0**-200, 2.0**100, 2.0**20
 CHAINED = 4.0  # times how far errors of random signs move it: terms that cancel by chance (f(x) - f(y))
 
 
@@ -35,7 +38,7 @@ def directional(replay: Replay, *directions: np.ndarray, kinked: bool = False) -
 
 
 def _by_complex_step(replay: Replay, direction: np.ndarray, kinked: bool) -> Derivative:
-    value = replay.complex_step(direction)
+    value = _independent(replay, direction, replay.complex_step(direction))
     error, method = EPS * np.abs(value) + 4 * SUBNORMAL / STEP, COMPLEX_STEP
     if replay.linear:
         random = noises(1)[0]
@@ -49,22 +52,44 @@ def _by_complex_step(replay: Replay, direction: np.ndarray, kinked: bool) -> Der
     if not kinked:
         return exact
     try:
-        return _beside(exact, *germ(replay, direction))
+        return _beside(exact, germ(replay, direction))
     except NoGerm:
         return _combine(exact, differences(replay, direction)[0])
 
 
-def _beside(exact: Derivative, left: np.ndarray, right: np.ndarray, flipped: Decision | None) -> Sided:
-    """The complex step's value where the slopes from both sides are that too, a kink where they are not."""
+def _independent(replay: Replay, direction: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """A derivative by a complex step; 0, or infinite, where it is none: with a longer step it is another."""
     with np.errstate(all="ignore"):
-        apart = np.fmax(np.abs(left - exact.value), np.abs(right - exact.value))
-        kink = ~(apart <= SAME * np.abs(exact.value)) & ~((left == exact.value) & (right == exact.value))
-    kink &= ~np.isnan(exact.value) | np.isinf(left) | np.isinf(right)
-    if flipped is not None:
+        size = np.abs(value)
+        asked = ((size < TINY) & (size > 0)) | ((size > HUGE) & np.isfinite(size))
+        # a step beside x that is as long as it may be already is no use
+        if not asked.any() or np.max(np.abs(direction), initial=0.0) < FLOOR * LONGER:
+            return value
+        longer = np.abs(replay.complex_step(direction * LONGER)) / LONGER
+        other = asked & ~(np.abs(longer - size) <= KINK * size)
+    return np.where(other, np.where(size < 1, 0.0, np.copysign(np.inf, value)), value)
+
+
+def _beside(exact: Derivative, germ: Germ) -> Sided:
+    """The slope where both sides have the same, a kink where they have not; NaN to a side that jumps away.
+
+    The complex step's own value is kept where it is that: it may have been taken where a step means nothing.
+    """
+    slope, left, right = germ.slope, germ.left, germ.right
+    kink = np.isnan(slope) & (~np.isnan(exact.value) | np.isinf(left) | np.isinf(right))
+    if germ.flipped is not None:
         kink |= np.isnan(left) | np.isnan(right)
-    return Sided(
-        exact.value, exact.error, exact.method, kink, left, right, np.abs(exact.value), flipped
-    )  # fmt: skip
+    with np.errstate(all="ignore"):
+        kept = np.isnan(slope) | (np.abs(exact.value - slope) <= ROUNDED * np.abs(slope))
+        finite = np.where(np.isfinite(left), left, right)  # if there is one: of two, what lies between them
+        between = np.clip(exact.value, np.fmin(left, right), np.fmax(left, right))
+        one_of_them = np.where(np.isfinite(left) & np.isfinite(right), between, finite)
+    value = np.where(kept, exact.value, slope)
+    error = np.where(kept, exact.error, SAME * np.abs(slope))
+    if germ.flipped is None:
+        value = np.where(kink, one_of_them, value)
+    left, right = (np.where(germ.jump, np.nan, np.where(kink, side, value)) for side in (left, right))
+    return Sided(value, error, exact.method, kink, left, right, np.abs(value), germ.flipped)
 
 
 def _combine(exact: Derivative, sided: Sided) -> Sided:

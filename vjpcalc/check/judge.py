@@ -334,7 +334,7 @@ def not_finite(numbers: Numbers, verdict: Verdict) -> None:
         return
     verdict.causes[broken | unknown] = Cause.UNSURE
     verdict.causes[[k for k, slopes in verdict.slopes.items() if unknown[k] and slopes.bent]] = Cause.KINK
-    overflows = np.abs(verdict.expected) > numbers.largest
+    overflows = ~unknown & (np.abs(verdict.expected) > numbers.largest)
     verdict.causes[broken & overflows] = Cause.ILL_CONDITIONED
     candidates = np.flatnonzero(broken & ~unknown & ~overflows)
     verdict.causes[candidates] = Cause.WRONG

@@ -66,6 +66,12 @@ class TorchEngine:
         if not isinstance(result, torch.Tensor):
             what = "nothing" if result is None else f"a {type(result).__name__}"
             raise Diagnostic("value", f"'{operator.name}' returned {what}, not a tensor")
+        if result.is_complex():
+            dtype = str(result.dtype).removeprefix("torch.")
+            message = f"'{operator.name}' returned complex numbers ({dtype}), which are not supported"
+            raise Diagnostic(
+                "value", message, hint="return their real and imaginary parts: torch.view_as_real"
+            )
         if self.noise is None:
             return result
         if not value_is_exact(operator) and not any(_shares(result, value) for value in positional):

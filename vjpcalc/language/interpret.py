@@ -318,7 +318,7 @@ class Interpreter(Scope):
                 return SCALAR[name](*positional)
         if expression.sign in MASK_SIGNS:
             self.need_masks(expression.sign, positional)
-        if name == "getitem":
+        if name == "getitem" and name not in self.use and len(positional) == 2 and not keywords:
             return self.subscript(positional[0], positional[1], expression.span)
         return self.call(
             name, positional, keywords, expression.span, expression, "method" if method else "function"
