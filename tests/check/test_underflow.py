@@ -21,6 +21,8 @@ RIGHT = [
     ("sum(softplus(-3 * x))", torch.float32, [30.0, 33.0, 0.5], None),
     ("sum(x * exp(-x))", torch.float16, [9.0, 12.0, 18.0], None),
     ("sum(x**20)", torch.float32, [1e-2, 5e-2, 1.0], None),
+    ("sum(abs(x - 0.3)**1.5)", torch.float32, [0.3, 1.0], None),  # 0.3 is another number in float32
+    ("sum((x - 0.1)**3 * 1e9)", torch.bfloat16, [0.1, 1.0], None),
 ]
 
 # Values that torch computes as the difference of much larger terms.

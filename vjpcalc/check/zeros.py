@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 
 from vjpcalc.check.derivative import relative_scale
@@ -22,6 +24,8 @@ FLICKER = 8 * EPS  # relative: a value that is rounded elsewhere has not moved (
 STEP = 2.0**-10  # of an element, to see a minimum or maximum: x² - 2x at 1 …
 SYMMETRIC = 2.0**-6  # … is as high to the left as to the right, within this part of how it rises …
 SEEN = 2.0**10  # … and rises this many times more than rounding hides
+# Steps by which a slope at 0 is seen to vanish, and by how much more than a kink's would: x - tanh(x), like x³.
+POWERS, FASTER = (2.0**-4, 2.0**-7, 2.0**-10), 4.0
 ULPS = 64.0  # of the element: its slope is 0 as near as this
 
 
@@ -31,8 +35,8 @@ def is_zero(
     """Which of the ``candidates`` are 0 for certain; masks (n,), for v of shape (m,).
 
     Rounding to ``eps`` moves torch's gradients by ``noise``, (n,). One is 0 if rounding does not move the
-    reference's at all, if nothing that counts depends on the element, or if the element is at an extremum, to
-    some ulps.
+    reference's at all, if nothing that counts depends on the element, if the element is at an extremum, to
+    some ulps, or if it is 0 and what depends on it rises like a power of it.
     """
     replay = witness.replay
     certain = candidates & (reference_noise(witness, v, candidates, USUAL) == 0)
@@ -42,7 +46,9 @@ def is_zero(
     for k in uncertain[:EXAMINED]:
         index = witness.index(k)
         certain[k] = index is not None and (
-            _stands_still(replay, v, index) or _is_extremum(replay, v, index, noise[k], eps)
+            _stands_still(replay, v, index)
+            or _is_extremum(replay, v, index, noise[k], eps)
+            or _vanishes(replay, v, index)
         )
     certain[uncertain[EXAMINED:]] = certain[uncertain[:EXAMINED]].all()
     return certain
@@ -77,3 +83,16 @@ def _is_extremum(replay: Replay, v: np.ndarray, index: tuple[int, ...], noise: f
         curvature = abs(rise) / h**2
     seen = abs(rise) > SEEN * hidden and abs(tilt) <= SYMMETRIC * abs(rise)
     return seen and noise <= ULPS * eps * curvature * max(abs(own), h)
+
+
+def _vanishes(replay: Replay, v: np.ndarray, index: tuple[int, ...]) -> bool:
+    own, used = float(replay.leaf.value[index]), v != 0
+    if own:
+        return False
+    h = float(relative_scale(np.asarray(replay.leaf.value))[index])
+    with np.errstate(all="ignore"):
+        slopes = [
+            abs(float(v[used] @ (_at(replay, index, step * h) - _at(replay, index, -step * h))[used])) / step
+            for step in POWERS
+        ]
+    return all(0 < FASTER * near < far for far, near in itertools.pairwise(slopes))

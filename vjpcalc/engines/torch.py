@@ -55,8 +55,7 @@ class TorchEngine:
             return self.constant(self._creation.apply(operator, values), whole=True)
         function = operator.function or resolve(operator.torch)
         if self.noise is not None:
-            move = functools.partial(self._moved, operator)
-            values = {name: with_arrays(value, move) for name, value in values.items()}
+            values = self._moved_values(operator, values)
         positional, keywords = operator.arguments("torch", values)
         result = function(*positional, **keywords)
         field = Call.parse(operator.torch).field if operator.function is None else None
@@ -114,6 +113,25 @@ class TorchEngine:
             terms = loose(tensors[0].detach())
             moved = moved + (self._by_an_ulp(terms) - terms)
         data.copy_(moved)
+
+    def _moved_values(self, row: Operator, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What an operator is given, moved where its rounding counts.
+
+        A number that is typed in, and that the dtype does not hold, is rounded to it: `x - 0.3` in float32.
+        """
+        move = functools.partial(self._moved, row)
+        moved = {name: with_arrays(value, move) for name, value in values.items()}
+        tensors = [value for value in values.values() if isinstance(value, torch.Tensor)]
+        narrow = {value.dtype for value in tensors if value.is_floating_point()} - {torch.float64}
+        for dtype in narrow if len(narrow) == 1 else ():
+            step = self.ulps * torch.finfo(dtype).eps
+            for parameter in row.parameters:
+                number = values.get(parameter.name)
+                if parameter.kind == "tensor" and type(number) is float:
+                    exact = torch.tensor(number, dtype=torch.float64)
+                    if exact.to(dtype) != exact:
+                        moved[parameter.name] = float(exact * (1.0 + step * self._drawn(exact)))
+        return moved
 
     def _moved(self, row: Operator, value: Any) -> Any:
         """What goes into a long sum or a matrix algorithm, moved by an ulp, and its cotangent too."""
