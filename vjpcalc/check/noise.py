@@ -193,7 +193,9 @@ class GradientNoise:
             return forward, backward(forward, {name: [seed] for name, seed in self.vjp.seeds.items()})[0]
 
         try:
-            forward, gradients = with_rounding(run, noise, job.dtype, ulps) if inside and only is None else run()
+            forward, gradients = (
+                with_rounding(run, noise, job.dtype, ulps) if inside and only is None else run()
+            )
         except (Diagnostic, RuntimeError, ValueError, IndexError):  # it goes another way than it went
             return None
         outputs = {f"output {name}": value for name, value in forward.outputs.items()}
