@@ -14,9 +14,11 @@ from typing import NamedTuple, Self
 
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
+from vjpcalc.check.coarse import fitted
 from vjpcalc.check.derivative import DIFFERENCES, FLOOR, Sided
 from vjpcalc.check.ladder import BLOCK, Estimate, combinations, estimate, level_of, step, steps
 from vjpcalc.check.linear import NOTHING
+from vjpcalc.check.nans import within
 from vjpcalc.check.replay import BranchFlip, Replay
 from vjpcalc.check.rounding import EPS
 from vjpcalc.check.vanishing import by_large_steps, by_tiny_steps
@@ -68,10 +70,33 @@ def differences(replay: Replay, *directions: np.ndarray) -> list[Sided]:
     with np.errstate(all="ignore"):
         for start in range(0, len(directions), at_once):
             looks = [_Look(replay, direction) for direction in directions[start : start + at_once]]
+            if looks[0].coarse and not replay.stepped:
+                slopes += [_by_fit(look) for look in looks]
+                continue
             for look, usual in zip(looks, _usual_of(looks), strict=True):
                 slope = _slope_of(look, usual)
                 slopes.append(slope if look.shortened == 1 else slope.scaled(1 / look.shortened))
     return slopes
+
+
+def _by_fit(look: _Look) -> Sided:
+    """The slopes of values that are rounded so coarsely that it takes many points to see one."""
+    values: list[np.ndarray] = []
+
+    def at(x: np.ndarray) -> np.ndarray:
+        values.append(look.elsewhere(x))
+        return values[-1]
+
+    fit = fitted(at, look.x, look.direction, look.center, look.replay.eps)
+    value, error = np.array(fit.value), np.array(fit.error)
+    still = (np.array(values) == look.center).all(0)
+    value[still] = 0.0
+    value[~np.isfinite(look.center) & ~(still & look.stays())] = np.nan
+    error[still] = look.unseen(look.tied(still) & still & np.isfinite(look.center), far=True)[still]
+    bend = np.where(still, 0.0, fit.bend)
+    room = bend + np.sign(bend) * error  # what lies between the sides is as good as either
+    slope = Sided(value, error, DIFFERENCES, bend != 0, value - room, value + room, fit.reach)
+    return slope if look.shortened == 1 else slope.scaled(1 / look.shortened)
 
 
 def _usual_of(looks: Sequence[_Look]) -> list[_Usual]:
@@ -108,7 +133,7 @@ def _slope_of(look: _Look, usual: _Usual) -> Sided:
     still, finite = look.still(), np.isfinite(look.center)
     value, error = usual.value, usual.error
     asked = look.is_worth_asking(still, np.max(np.abs(value), initial=0.0))
-    tied = look.tied(still) if asked else still
+    tied = look.tied(still) if still.any() else still
     closer = tied & (look.treads() if asked and tied.any() else False)
     hard = np.flatnonzero(finite & ~usual.settled & (~still | closer))
     left, right, kink = value.copy(), value.copy(), np.zeros(value.shape, bool)
@@ -119,6 +144,7 @@ def _slope_of(look: _Look, usual: _Usual) -> Sided:
         right[hard] = np.where(slopes.kink, slopes.right, slopes.value)
         still &= look.still()
     value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
+    value[~finite & ~(still & look.stays())] = np.nan
     error[still] = look.unseen(tied & still & finite, far=asked)[still]
     left, right = (
         np.where(kink & np.isinf(side) & look.jumps(values), np.nan, side)
@@ -176,7 +202,7 @@ class _Look:
             self._flips[level] = flip.decision
             return np.full_like(self.center, np.nan)
 
-    def _elsewhere(self, x: np.ndarray) -> np.ndarray:
+    def elsewhere(self, x: np.ndarray) -> np.ndarray:
         """The values at a point that has nothing to do with x; NaN where there are none."""
         try:
             return self.replay(x)
@@ -206,7 +232,9 @@ class _Look:
         return same
 
     def is_worth_asking(self, still: np.ndarray, slope: float) -> bool:
-        """False where outputs that never moved can have no slope that counts beside that of others."""
+        """False where it does not pay to look farther at outputs that never moved: whatever slope they may
+        have beside that of others is too small to count.
+        """
         if not self.certain:
             return bool(still.any())
         largest = np.max(np.abs(self.center), where=still & np.isfinite(self.center), initial=1.0)
@@ -218,7 +246,18 @@ class _Look:
         Arithmetic hands on a NaN: an output that has its value also where these elements are NaN has nothing
         to do with them. Any other may have moved by less than its rounding shows.
         """
-        return still & ~(self._elsewhere(np.where(self.direction != 0, np.nan, self.x)) == self.center)
+        return still & ~(self.elsewhere(np.where(self.direction != 0, np.nan, self.x)) == self.center)
+
+    def stays(self) -> np.ndarray:
+        """Which outputs are what they are wherever x is, as far as is known: (m,).
+
+        So -inf is that was added as a mask: exp(x) at 800 stands still as well, but not everywhere.
+        """
+        if np.isfinite(self.center).all():
+            return np.ones(self.center.shape, bool)
+        return np.asarray(
+            self.elsewhere(np.where(self.direction != 0, within(self.x), self.x)) == self.center
+        )
 
     def treads(self) -> np.ndarray:
         """Which of the outputs that stand still may stand on the tread of a staircase, (m,).
@@ -237,13 +276,13 @@ class _Look:
         They may stand still ``far`` away as well, to either side: the farther, the less they can have.
         """
         grain = self.grain * np.fmax(max(1.0, self.largest), np.abs(self.center))
-        reached = np.full(tied.shape, step(self.levels[0]))
+        reached = np.full(tied.shape, step(self.levels[0]) if self.above else 0.5)
         same = tied & far
         for times in FAR:
             if same.any():
                 away = np.sign(self.direction) * times * (1.37 * np.abs(self.x) + 0.71)
                 for side in (1, -1):
-                    same &= self._elsewhere(self.x + side * away) == self.center
+                    same &= self.elsewhere(self.x + side * away) == self.center
                 moved = self.direction != 0
                 least = np.min(np.abs(away / self.direction), where=moved, initial=np.inf)
                 reached[same] = np.fmax(reached[same], least)

@@ -39,17 +39,34 @@ def dependence(at: Function, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, 
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             none, away = np.full(x.shape, np.nan), 1.37 * np.abs(x) + 0.71
-            found = [_seen(at, x, y.ravel(), [none], _open(x.shape, y.size, shifted=False))]
+            points = [(x, y.ravel())]
+            if np.isnan(y).any():  # a value that is NaN shows nothing at x: log(-1)
+                points.append((within(x), np.ravel(at(within(x)))))
+                if points[1][1].shape != (y.size,) or np.isnan(points[1][1]).any():
+                    return None
+
+            def seen(*, shifted: bool) -> _Seen:
+                found = _open(x.shape, y.size, shifted=shifted)
+                for point, value in points:
+                    found = _seen(at, point, value, [none], found)
+                return found
+
+            found = [seen(shifted=False)]
             if _uneven(found[0], x.shape):
-                found.append(_seen(at, x, y.ravel(), [none], _open(x.shape, y.size, shifted=True)))
+                found.append(seen(shifted=True))
                 if np.quantile(_counts(_best(found)[1], x.shape), MOSTLY) > WIDEST:
                     return None
             if _entries(found, x.shape) > min(MOST, LARGE_SHARE * x.size * y.size):
                 return None
-            found = [_seen(at, x, y.ravel(), [x + away, x - away], seen) for seen in found]
+            found = [_seen(at, x, y.ravel(), [x + away, x - away], one) for one in found]
             return _listed(found, x.shape)
     except _Mixed:
         return None
+
+
+def within(x: np.ndarray) -> np.ndarray:
+    """Numbers near those of x at which most functions have a value."""
+    return np.where(np.isfinite(x), 0.37 * np.abs(x) / (1 + np.abs(x)) + 0.31, 0.57)
 
 
 @dataclass(frozen=True)
@@ -112,7 +129,7 @@ def _changed(at: Function, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         raise _Mixed from error
     if values.shape != y.shape:
         raise _Mixed
-    return values != y
+    return (values != y) & ~np.isnan(y)
 
 
 def _forms(seen: _Seen, outputs: int) -> tuple[np.ndarray, np.ndarray]:

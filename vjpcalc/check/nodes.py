@@ -23,12 +23,13 @@ from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, Verdict, judge
-from vjpcalc.check.noise import in_doubt
+from vjpcalc.check.noise import JUMP, LOUD, Runs, in_doubt, reference_noise
 from vjpcalc.check.pattern import cotangents, dimensions, pattern
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness, replayed
 from vjpcalc.diagnostics import Diagnostic, element_name, raised
+from vjpcalc.engines.inside import with_rounding
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.autograd import dense
@@ -242,7 +243,7 @@ class _Asked:
 
     def faults(self) -> list[NodeFault]:
         """What is wrong with the node: of each argument's one fault at the most."""
-        if not torch.isfinite(self.node.value).all():
+        if not torch.isfinite(self.node.value).any():
             return []
         try:
             own = self.numbers(self.applied().backward(self.g.clone()))
@@ -381,19 +382,34 @@ class _Asked:
             self.engine.dtype != torch.float64
         ):  # numbers that a function makes are rounded to it: where(…, 1.0, 0.1)
             numbers = replace(numbers, accuracy=2 * torch.finfo(self.engine.dtype).eps)
+        own = in_doubt(functools.partial(self.noisy, witness, number, v))
 
-        numbers = replace(numbers, noise=in_doubt(functools.partial(self.noisy, witness, number, v)))
+        def noise(doubtful: np.ndarray, runs: Runs) -> np.ndarray:
+            moved = own(doubtful, runs)
+            if not doubtful.any():
+                return moved
+            # what moves as far for an ulp as for many is a choice that jumps, and no rounding
+            louder = LOUD.ulps * own(doubtful, runs._replace(ulps=LOUD.ulps))
+            moved = np.where(louder < JUMP * moved, 0.0, moved)
+            # a softmax of a reference cancels in its tail, too
+            seed = witness.seed(as_float64(v).ravel())
+            return np.fmax(moved, reference_noise(witness, seed, doubtful, runs))
+
+        numbers = replace(numbers, noise=noise)
         return numbers, judge(numbers)
 
     def noisy(self, witness: Witness, number: int, v: torch.Tensor, noise: Noise) -> np.ndarray | None:
-        """What is compared, where every number that the node sees is moved by an ulp."""
+        """What is compared, where every number that the node sees or computes is moved by an ulp."""
 
         def move(tensor: torch.Tensor) -> torch.Tensor:
             return tensor * torch.from_numpy(np.asarray(1.0 + EPS * noise(tensor.shape)))
 
-        try:
+        def run() -> list[torch.Tensor | None]:
             moved = by_itself(self.node, self.engine, lambda source: move(self.point[source]))
-            handed = moved.backward(move(v))
+            return moved.backward(move(v))
+
+        try:
+            handed = with_rounding(run, noise, torch.float64)
         except (Exception, SystemExit):
             return None
         return witness.projected(self.numbers(handed)[number])

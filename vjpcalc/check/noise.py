@@ -7,7 +7,7 @@ random by one unit in the last place, and half of the range that its results tak
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from vjpcalc.check.derivative import relative_scale
 from vjpcalc.check.jacobian import evaluate
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
+from vjpcalc.engines.inside import with_rounding
 from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.autograd import backward
@@ -32,6 +33,7 @@ LINEAR = frozenset({"add", "sub", "rsub", "neg", "sum", "mean"})
 CANCELS = 1e3  # times: what so much smaller than its terms has lost digits that a reader wants to know of
 MOST = 0.25  # of all noise: an operator that makes so much by itself is named …
 FEW_NODES, FEW_ELEMENTS = 64, 100_000  # … in programs up to this size: it takes two runs for each
+JUMP = 8.0  # LOUD noise that moves a gradient less than this many times what one ulp does: it jumped
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
 
@@ -180,18 +182,23 @@ class GradientNoise:
             value: torch.Tensor = values[node.index] if node.index in values else node.value.detach()
             return value
 
-        try:
+        def run() -> tuple[Forward, Mapping[str, torch.Tensor]]:
             with engine.session():  # the program as it went: nothing is parsed, and no branch taken anew
                 for node in trace.applied:
                     arguments = {name: with_values(value, get) for name, value in node.arguments.items()}
                     by = engine if only in (None, node) else still
                     values[node.index] = by.apply(node.operator, arguments)
             ends = {name: replace(node, value=get(node)) for name, node in trace.outputs.items()}
-            run = Forward(job, replace(trace, outputs=ends), leaves)
-            gradients, _ = backward(run, {name: [seed] for name, seed in self.vjp.seeds.items()})
+            forward = Forward(job, replace(trace, outputs=ends), leaves)
+            return forward, backward(forward, {name: [seed] for name, seed in self.vjp.seeds.items()})[0]
+
+        try:
+            forward, gradients = (
+                with_rounding(run, noise, job.dtype, ulps) if inside and only is None else run()
+            )
         except (Diagnostic, RuntimeError, ValueError, IndexError):  # it goes another way than it went
             return None
-        outputs = {f"output {name}": value for name, value in run.outputs.items()}
+        outputs = {f"output {name}": value for name, value in forward.outputs.items()}
         return {name: as_float64(value).ravel() for name, value in {**gradients, **outputs}.items()}
 
 

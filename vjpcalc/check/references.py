@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
+import torch  # noqa: TID253
 
 from vjpcalc.check.alone import alone, arguments_of
 from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.nodes import NodeFault, evenly, leaves_before
 from vjpcalc.check.noise import USUAL, half_range
+from vjpcalc.engines.inside import with_rounding
 from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.job.result import VJP
@@ -109,10 +111,12 @@ def is_constant(node: Applied) -> bool:
 
 
 def _noise(node: Applied, unit: float) -> np.ndarray:
-    """How far a function's values move where each number that it is given moves by ``unit`` of itself."""
+    """How far a function's values move where each number that it is given moves by ``unit`` of itself, and
+    each that it computes by an ulp.
+    """
 
     def moved(noise: Noise) -> np.ndarray | None:
-        return _moved(node, lambda x: x * noise(x.shape) * unit)
+        return with_rounding(lambda: _moved(node, lambda x: x * noise(x.shape) * unit), noise, torch.float64)
 
     return half_range(map(moved, noises(*USUAL)))
 

@@ -9,7 +9,6 @@ same for points that are farther apart still.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -67,14 +66,18 @@ def rounding(
     small = (closest.scatter <= TOO_NOISY * size + CANCELLED * largest) | smooth
     wild = closest.moved & ~small & (largest * SPREADS[0] <= NARROW)
     found, shown = np.where(closest.moved & small, closest.scatter, 0.0), closest.moved
-    for before, look in itertools.pairwise(looks):
-        again = shown & _alike(look.rest, before.rest)
+    rest = closest.rest
+    for number, look in enumerate(looks[1:], 1):
+        again = shown & _alike(look.rest, rest)
         taken = look.moved & (look.scatter <= most)
         if largest > LARGE and not (seen and eps > EPS):
             # x + sin(x) at 1e8 scatters like that, too: where float32 may be on the way, nobody knows
             wild = wild | (taken & again & (eps > EPS))
             again = np.zeros_like(again)
-        found = np.where(taken & (~shown | again), np.fmax(found, look.scatter), found)
+        taken &= ~shown | again
+        found = np.where(taken, np.fmax(found, look.scatter), found)
+        # far beyond x two looks have structure in common: x / (norm(x) + 0.3) at 1e-6, looked at from 1e-4
+        rest = np.where(taken | (number < len(SPREADS)), look.rest, rest)
         found = np.where(look.moved & look.single, np.fmax(found, HALF_UNIT * size), found)
         shown = shown | look.moved
     least = EPS if eps <= SINGLE else eps / 2
@@ -85,11 +88,16 @@ def _look(at: Callable[[np.ndarray], np.ndarray], x: np.ndarray, spread: float, 
     """Values at points within ``spread`` of |x|, or of ``least`` where that is more.
 
     The points lie on one side of x, a little away: a kink or a jump at x would look like noise. They are
-    uneven, as the steps of a staircase are not; and each element moves by another share of itself, for a
-    function may not see that all do by the same.
+    uneven, as the steps of a staircase are not. Each element moves by another share of itself, for a function
+    may not see that all do by the same; but none moves past another, which would change their order: the next
+    in a sorted list, or the largest of a window.
     """
-    shares = (32 + np.arange(x.size).reshape(x.shape) * 13 % 31) / 64
-    sizes = np.where(np.abs(x) < least, np.where(x < 0, -least, least), np.where(x == 0, 1.0, x))
+    size = np.abs(x)
+    ranks = np.empty(x.size)
+    ranks[np.argsort(size, axis=None, kind="stable")] = np.arange(x.size)
+    shares = (32 + 31 * ranks.reshape(x.shape) / max(1, x.size - 1)) / 64
+    smallest = np.min(size, where=size > 0, initial=1.0)
+    sizes = np.where(x < 0, -1.0, 1.0) * np.fmax(np.where(x == 0, smallest, size), least)
     values = np.stack([at(x + place * spread * sizes * shares) for place in PLACES])
     with np.errstate(all="ignore"):
         slope = np.ptp(values, axis=0) / (spread * np.ptp(PLACES))

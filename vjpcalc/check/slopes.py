@@ -17,11 +17,14 @@ from vjpcalc.check.derivative import COMPLEX_STEP, random_directions, relative_s
 from vjpcalc.check.differences import differences
 from vjpcalc.check.germ import Germ, NoGerm, germ
 from vjpcalc.check.jacobian import Jacobian
-from vjpcalc.check.replay import Replay
+from vjpcalc.check.nans import within
+from vjpcalc.check.replay import BranchFlip, Replay
 from vjpcalc.check.witness import Witness
 
 DIRECTIONS = 8  # random directions in which the others move: at a tie of three, a few of them show nothing
 COSTLY = 4  # … by differences
+RANKED = 16  # equal numbers of a leaf at the most that are put into so many orders, and back
+BESIDE = 1 / 8  # of how far apart others move them: how far the number itself is moved, so as to cross none
 TOGETHER = 10.0  # times the largest slope that was seen while others move
 APART = 1e-5  # relative, between slopes of which one is taken in steps from one side
 
@@ -41,15 +44,17 @@ class Slopes:
     seen: tuple[float, ...]
     bent: bool
     together: bool = False
+    ranked: bool = False
 
     def range(self) -> tuple[float, float]:
         """The least and the largest slope that there may be: of the sides, or as far as others' moves go.
 
-        Of the slopes that depend on how the others move only a few were seen: up to TOGETHER times as far is
-        allowed (the median of n equals, of which torch gives each 1/n).
+        Of the slopes that depend on how the others move only a few were seen, unless the equals are
+        ``ranked``: up to TOGETHER times as far is allowed (the median of n equals, of which torch gives each
+        1/n).
         """
         seen = [slope for slope in self.seen if not math.isnan(slope)] or [math.nan]
-        if self.together:
+        if self.together and not self.ranked:
             farthest = TOGETHER * max(map(abs, seen))
             return -farthest, farthest
         return min(seen), max(seen)
@@ -60,6 +65,28 @@ def kinked(jacobian: Jacobian, v: np.ndarray) -> np.ndarray:
     if jacobian.kinks is None:
         return np.zeros(jacobian.layout.width, bool)
     return jacobian.transposed((v != 0).astype(float), jacobian.kinks.astype(float)) > 0
+
+
+def _touched(replay: Replay, index: tuple[int, ...] | None) -> np.ndarray:
+    """Which outputs may depend on a number of the leaf, (m,): all that are not the same once it is NaN.
+
+    Those that are NaN already are looked at elsewhere.
+    """
+    touched = np.ones(replay.primal.shape, bool)
+    if index is None:
+        return touched
+    x = np.array(replay.leaf.value, dtype=np.float64)
+    for near in (x, within(x)):
+        without = np.array(near)
+        without[index] = np.nan
+        try:
+            value, moved = replay(near), replay(without)
+        except BranchFlip:
+            return touched
+        touched = np.where(np.isnan(value), touched, value != moved)
+        if not np.isnan(replay.primal).any():
+            break
+    return touched
 
 
 def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
@@ -75,8 +102,10 @@ def slopes(witness: Witness, v: np.ndarray, k: int) -> Slopes:
 def _slopes(witness: Witness, replay: Replay, v: np.ndarray, k: int) -> Slopes:
     index = witness.index(k)
     beside = index is None or np.isfinite(replay.leaf.value[index])
-    if not beside or not np.isfinite(replay.primal[v != 0]).all():  # what is infinite cannot be seen to move
+    finite = np.isfinite(replay.primal)  # what is infinite cannot be seen to move
+    if not beside or (not finite[v != 0].all() and (_touched(replay, index) & ~finite & (v != 0)).any()):
         return Slopes(math.nan, math.inf, math.nan, math.nan, (), bent=False)
+    v = np.where(finite, v, 0.0)
     scale = relative_scale(np.asarray(replay.leaf.value))
     shift = 1.0 if witness.jacobian.method == COMPLEX_STEP else math.sqrt(1 / 3)
     direction, factor = witness.direction(scale, k)
@@ -100,15 +129,18 @@ def _slopes(witness: Witness, replay: Replay, v: np.ndarray, k: int) -> Slopes:
     if bent and alone.flipped is None:  # a side that jumps away has no slope, and all of them
         seen = [math.inf if math.isnan(slope) else slope for slope in seen]
     low, high = min(seen), max(seen)
-    together = False
+    together = ranked = False
     if index is not None and kinks:
+        x = np.asarray(replay.leaf.value)
+        orders = _orders(x, index)
+        ranked = 0 < len(orders) < RANKED
         number = COSTLY if sides is None else DIRECTIONS
-        for others in random_directions(np.asarray(replay.leaf.value), number):
-            others = np.array(others)
-            others[index] = 0.0
-            for added, error in _added(replay, others, direction, v, exact=sides is not None):
+        random = [np.where(direction == 0, others, 0.0) for others in random_directions(x, number)]
+        for others, near in [*((one, 1 / 64) for one in random), *((one, 1 / len(orders)) for one in orders)]:
+            near *= BESIDE
+            for added, error in _added(replay, others, direction * near, v, exact=sides is not None):
                 with np.errstate(all="ignore"):
-                    slope, error = added / factor, abs(error / factor)
+                    slope, error = added / (factor * near), abs(error / (factor * near))
                     size = max(abs(slope), 0.0 if bent else abs(value))
                     allowed = APART * size + 16 * (error + (0.0 if bent else doubt))
                 if slope < low - allowed or slope > high + allowed:  # not for NaN: a side leaves the domain
@@ -116,12 +148,31 @@ def _slopes(witness: Witness, replay: Replay, v: np.ndarray, k: int) -> Slopes:
                     seen.append(slope)
     if bent or together:  # the central slope is of no use there
         doubt = APART * max((abs(slope) for slope in seen if math.isfinite(slope)), default=0.0)
-    return Slopes(value, doubt, left, right, tuple(seen), bent or together, together)
+    return Slopes(value, doubt, left, right, tuple(seen), bent or together, together, ranked)
 
 
 def _has_ties(x: np.ndarray) -> bool:
     """True if elements of a leaf are equal: what a user's function sorts or ranks may then be at a tie."""
     return np.unique(x).size < x.size
+
+
+def _orders(x: np.ndarray, index: tuple[int, ...]) -> list[np.ndarray]:
+    """Directions that move the numbers equal to one of them apart: the orders in which each takes each rank.
+
+    They are the turns of the order in which they stand, which goes up, or backwards down: so the first of
+    equals comes first, or the last, as conventions have it.
+    """
+    equal = np.flatnonzero(x.ravel() == x[index])[: RANKED + 1]
+    if len(equal) < 2:
+        return []
+    size = abs(relative_scale(x)[index])
+    orders = []
+    for turn in range(min(len(equal), RANKED)):
+        ranks = np.roll(np.arange(len(equal)), turn)
+        order = np.zeros(x.size)
+        order[equal] = size * (1 + ranks) / len(equal)
+        orders.append(order.reshape(x.shape))
+    return orders
 
 
 def _total(v: np.ndarray, part: np.ndarray) -> float:

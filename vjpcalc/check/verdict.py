@@ -22,6 +22,7 @@ from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import BEYOND, NOISE_FACTOR, Numbers, Verdict, digits, judge, too_small
 from vjpcalc.check.nodes import node_faults, with_faults
 from vjpcalc.check.noise import (
+    JUMP,
     LOUD,
     THOROUGH,
     GradientNoise,
@@ -50,7 +51,6 @@ from vjpcalc.tensors.dtypes import as_float64
 SUMMED = 4.0  # times the root of the summands: torch adds them one after the other where it scatters
 FEW_DIGITS = 8  # a forward that is rounded to float32 or worse leaves fewer than these of a derivative
 COARSE = 2.0**-40  # what a value is rounded to, relative, that is computed in less than float64
-JUMP = 8.0  # LOUD noise that moves a gradient less than this many times what one ulp does: it jumped
 
 
 @stage("check")

@@ -24,7 +24,7 @@ FLICKER = 8 * EPS  # relative: a value that is rounded elsewhere has not moved (
 STEP = 2.0**-10  # of an element, to see a minimum or maximum: x² - 2x at 1 …
 SYMMETRIC = 2.0**-6  # … is as high to the left as to the right, within this part of how it rises …
 SEEN = 2.0**10  # … and rises this many times more than rounding hides
-# Steps by which a slope at 0 is seen to vanish, and by how much more than a kink's would: x - tanh(x), like x³.
+# Steps by which a slope at 0 is seen to vanish, and how much faster than they do: x - tanh(x), like x³.
 POWERS, FASTER = (2.0**-4, 2.0**-7, 2.0**-10), 4.0
 ULPS = 64.0  # of the element: its slope is 0 as near as this
 

@@ -222,7 +222,10 @@ class _Watch(TorchDispatchMode):
 def _steps(function: Any, made: list[torch.Tensor]) -> bool:
     """True if the results of an operator below autograd are steps: whole numbers, of whatever dtype."""
     name = function.overloadpacket.__name__.rstrip("_")
-    whole = any(not tensor.is_floating_point() and tensor.dtype != torch.bool for tensor in made)
+    # a sort gives numbers as well, and where they stood
+    whole = bool(made) and not any(
+        tensor.is_floating_point() or tensor.dtype == torch.bool for tensor in made
+    )
     return whole or name in STEPS or name.startswith("fake_quantize")
 
 
