@@ -313,7 +313,7 @@ class _Look:
         if where.any() and (self.x[self.direction != 0] == 0).any():
             above, below = self.sides(self.seconds[:1], where)
             tiny = by_tiny_steps(
-                lambda t: self._elsewhere(self.x + t * self.direction)[where],
+                lambda t: self.elsewhere(self.x + t * self.direction)[where],
                 step(self.seconds[0]),
                 above[0],
                 below[0],
