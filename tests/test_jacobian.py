@@ -167,9 +167,7 @@ def test_non_finite_entries_are_shown(cli) -> None:
 
 VERDICTS = {
     "what is not finite": (
-        ("sqrt(x) * x", "x=[0,1]"),
-        ["? the row of out[0], in which they are farthest apart, judged with a seed of 1 there:",
-         "x[0]: the gradient is NaN: first made by the backward of 'sqrt(x)'"],
+        ("x * log(x)", "x=0"), ["? an entry is not finite: nothing is known there"],
     ),
     "float32, within rounding": (
         ("sum(tanh(x), 1)", "x:float32=randn(2,3)"), ["✓ numeric and backward differ"],

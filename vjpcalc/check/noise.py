@@ -34,6 +34,7 @@ CANCELS = 1e3  # times: what so much smaller than its terms has lost digits that
 MOST = 0.25  # of all noise: an operator that makes so much by itself is named …
 FEW_NODES, FEW_ELEMENTS = 64, 100_000  # … in programs up to this size: it takes two runs for each
 JUMP = 8.0  # LOUD noise that moves a gradient less than this many times what one ulp does: it jumped
+LOST = 0.1  # … where that is so much of it; less is what a kernel rounds inside, whatever it is given (lstsq)
 ASKED = 200  # elements at the most whose noise inside of operators is measured
 
 
@@ -63,6 +64,15 @@ def half_range(results: Iterable[np.ndarray | None]) -> np.ndarray:
     with np.errstate(all="ignore"):
         width = np.fmax.reduce(values) - np.fmin.reduce(values) if values else np.inf
     return np.asarray(width / 2)
+
+
+def without_jumps(moved: np.ndarray, louder: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The noise of numbers that are as large as ``value``, 0 where a number jumps.
+
+    It moves as far for one ulp as for LOUD ones of the same draws, ``louder``: that is a choice, and no
+    rounding, which answers in proportion.
+    """
+    return np.where((louder < JUMP * moved) & (moved > LOST * value), 0.0, moved)
 
 
 def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray, Runs], np.ndarray]:

@@ -31,6 +31,7 @@ from vjpcalc.check.noise import (
     cancelling,
     depth_and_accuracy,
     reference_noise,
+    without_jumps,
 )
 from vjpcalc.check.nonfinite import backward_origin, forward_origin, output_not_finite
 from vjpcalc.check.pattern import dimensions, pattern, suspects
@@ -157,8 +158,8 @@ def _noise(
 ) -> np.ndarray:
     """How far rounding moves the numbers of a leaf: torch's gradient, and where in doubt the reference's too.
 
-    Noise of torch's own backward is no excuse where the reference is steady and torch's gradient jumps: it
-    moves as far for one ulp as for many (`det` at a singular matrix). Rounding answers in proportion.
+    Noise of torch's own backward is no excuse where the reference is steady and torch's gradient jumps
+    (`det` at a singular matrix).
     """
     name = witness.jacobian.leaf
     eps = numbers.eps
@@ -172,7 +173,8 @@ def _noise(
         if steady.any():
             loud = runs._replace(ulps=LOUD.ulps)  # the same draws
             louder = LOUD.ulps * torch_noise.of(name, witness.projected, loud)
-            moved = np.where(steady & (louder < JUMP * moved), 0.0, moved)
+            value = np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected))
+            moved = np.where(steady, without_jumps(moved, louder, value), moved)
     # an algorithm on whole matrices errs by the size of the largest element, not of each one
     whole = eps * numbers.depth * np.max(numbers.size, initial=0.0) if _on_matrices(witness) else 0.0
     return np.fmax(moved, reference) + whole / NOISE_FACTOR

@@ -78,6 +78,10 @@ def _leaf(leaf: LeafJacobian, precision: int, width: int | None, close: Mapping[
     if leaf.kinks:
         where = listed(_labels(leaf.kinks), NAMED)
         blocks.append(line(Text("? ", "unsure"), f"a kink at {where}: the slopes from its two sides differ"))
+    entries = leaf.matrix if isinstance(leaf.matrix, np.ndarray) else leaf.matrix.data
+    if unknown := int(np.count_nonzero(~np.isfinite(entries))):
+        what = f"{unknown:,} entries are not finite" if unknown > 1 else "an entry is not finite"
+        blocks.append(line(Text("? ", "unsure"), f"{what}: nothing is known there"))
     for way, difference in leaf.differences.items():
         how = f"differ by {difference:.2g} at most" if difference else "agree to the last digit"
         mark = Text("✓ ", "good") if close[way] else Text("? ", "unsure")

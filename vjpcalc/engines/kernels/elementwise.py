@@ -42,7 +42,7 @@ def _modulo(kernel: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def zeta(s: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Hurwitz's zeta: the sum of (q + k)^-s over k = 0, 1, …; Euler and Maclaurin's sum (DLMF 25.11.28)."""
     s, q = np.broadcast_arrays(s, q)
-    lowest = float(np.min(q.real, initial=20.0))
+    lowest = float(np.fmin.reduce(np.ravel(q.real), initial=20.0))
     shift = int(np.clip(np.ceil(20 - lowest), 0, 10_000))
     total = np.zeros(q.shape, np.result_type(s, q))
     for k in range(shift):
