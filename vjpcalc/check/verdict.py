@@ -168,7 +168,7 @@ def _noise(
     if not in_doubt:
         return moved
     reference = (eps / EPS) * reference_noise(witness, v, doubtful, runs)
-    if witness.jacobian.method == COMPLEX_STEP:
+    if witness.jacobian.method == COMPLEX_STEP and runs.ulps < LOUD.ulps:
         steady = doubtful & (moved > JUMP * np.fmax(reference, eps * numbers.size))
         if steady.any():
             loud = runs._replace(ulps=LOUD.ulps)  # the same draws

@@ -7,13 +7,12 @@ kernels computes is moved by an ulp of its own dtype, which may be float32 where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np  # noqa: TID253 (imported only once noise is measured)
 import torch  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
-from torch.utils._pytree import tree_leaves  # noqa: TID253
 
 from vjpcalc.engines.noise import LOOSE_VALUE, Noise
 
@@ -56,7 +55,7 @@ class _Rounding(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        given = _floating([args, kwargs])
+        given = [*_floating(args), *_floating(tuple(kwargs.values()) if kwargs else ())]
         if not given:
             return result
         finest = min(torch.finfo(tensor.dtype).eps for tensor in given)
@@ -92,10 +91,14 @@ def with_rounding(run: Callable[[], T], noise: Noise, dtype: torch.dtype, ulps: 
         return run()
 
 
-def _floating(value: Any) -> list[torch.Tensor]:
-    return [
-        leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
-    ]
+def _floating(value: Any) -> Iterator[torch.Tensor]:
+    """The floating-point tensors among what a kernel is given, or gives: in lists at the most."""
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _floating(item)
 
 
 def _address(tensor: torch.Tensor) -> int:
