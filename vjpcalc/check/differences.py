@@ -132,6 +132,9 @@ def _slope_of(look: _Look, usual: _Usual) -> Sided:
     """The slopes of all outputs, with more steps for those that the usual ones do not settle."""
     still, finite = look.still(), np.isfinite(look.center)
     value, error = usual.value, usual.error
+    if (usual.settled & finite & ~still & (error <= ENOUGH * np.abs(value))).all():
+        error, no_kink = np.fmax(error, TRUST * np.abs(value)), np.zeros(value.shape, bool)
+        return Sided(value, error, DIFFERENCES, no_kink, value, value, usual.reach, look.flipped())
     asked = look.is_worth_asking(still, np.max(np.abs(value), initial=0.0))
     tied = look.tied(still) if still.any() else still
     closer = tied & (look.treads() if asked and tied.any() else False)

@@ -382,7 +382,7 @@ class _Asked:
             self.engine.dtype != torch.float64
         ):  # numbers that a function makes are rounded to it: where(…, 1.0, 0.1)
             numbers = replace(numbers, accuracy=2 * torch.finfo(self.engine.dtype).eps)
-        own = in_doubt(functools.partial(self.noisy, witness, number, v))
+        own = in_doubt(functools.partial(self.noisy, witness, number, v), numbers.gradient)
 
         def noise(doubtful: np.ndarray, runs: Runs) -> np.ndarray:
             moved = own(doubtful, runs)

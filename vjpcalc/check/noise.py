@@ -21,7 +21,7 @@ from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.inside import with_rounding
 from vjpcalc.engines.noise import Noise, noises
 from vjpcalc.engines.torch import TorchEngine
-from vjpcalc.job.autograd import backward
+from vjpcalc.job.autograd import backward, gradients_of
 from vjpcalc.job.result import VJP, Forward
 from vjpcalc.language.trace import Applied, Node, Trace, with_values
 from vjpcalc.stages import stage
@@ -39,18 +39,18 @@ ASKED = 200  # elements at the most whose noise inside of operators is measured
 
 
 class Runs(NamedTuple):
-    """So many pairs of runs, each with noise of so many units in the last place."""
+    """So many runs, each with noise of so many units in the last place. One alone is set beside a still one."""
 
-    pairs: int
+    number: int
     ulps: float = 1.0
 
 
 # What every check makes, to see what cancels; and how much rounding can explain at all, for it answers in
 # proportion. One ulp of a number just below 1 may be rounded away: `1 - sigmoid(x)` at 30.
 LOUD = Runs(1, 64.0)
-QUICK = Runs(1)  # in the lower precisions so much would be as large as the numbers
-USUAL = Runs(3)  # once a number is in doubt …
-THOROUGH = Runs(12)  # … and before it is called wrong: three pairs can miss two effects that cancel by chance
+QUICK = Runs(2)  # in the lower precisions so much would be as large as the numbers
+USUAL = Runs(6)  # once a number is in doubt …
+THOROUGH = Runs(24)  # … and before it is called wrong: six can miss two effects that cancel by chance
 
 
 def first_runs(eps: float) -> Runs:
@@ -66,6 +66,13 @@ def half_range(results: Iterable[np.ndarray | None]) -> np.ndarray:
     return np.asarray(width / 2)
 
 
+def spread(results: Iterable[np.ndarray | None], still: np.ndarray) -> np.ndarray:
+    """How far results move: one alone from what is ``still``, some by half of their range."""
+    values = [value for value in results if value is not None]
+    with np.errstate(all="ignore"):
+        return np.abs(values[0] - still) if len(values) == 1 else half_range(values)
+
+
 def without_jumps(moved: np.ndarray, louder: np.ndarray, value: np.ndarray) -> np.ndarray:
     """The noise of numbers that are as large as ``value``, 0 where a number jumps.
 
@@ -75,13 +82,18 @@ def without_jumps(moved: np.ndarray, louder: np.ndarray, value: np.ndarray) -> n
     return np.where((louder < JUMP * moved) & (moved > LOST * value), 0.0, moved)
 
 
-def in_doubt(run: Callable[[Noise], np.ndarray | None]) -> Callable[[np.ndarray, Runs], np.ndarray]:
-    """The noise of what ``run`` gives, as a judge asks for it: nothing is run where nothing is doubtful."""
+def in_doubt(
+    run: Callable[[Noise], np.ndarray | None], still: np.ndarray
+) -> Callable[[np.ndarray, Runs], np.ndarray]:
+    """The noise of what ``run`` gives, ``still`` without noise, as a judge asks for it.
+
+    Nothing is run where nothing is doubtful.
+    """
 
     def noise(doubtful: np.ndarray, runs: Runs) -> np.ndarray:
         if not doubtful.any():
             return np.zeros(doubtful.shape)
-        return half_range(map(run, noises(*runs))) / runs.ulps
+        return spread(map(run, noises(*runs)), still) / runs.ulps
 
     return noise
 
@@ -152,10 +164,15 @@ class GradientNoise:
         """
         inside = inside and any(node.operator.function for node in self.vjp.trace.applied)
         made = self._made.setdefault((runs.ulps, inside), [])
-        for noise in noises(runs.pairs, skip=len(made) // 2):  # the engine makes it loud
+        for noise in noises(runs.number, skip=len(made)):  # the engine makes it loud
             made.append(self._run(noise, runs.ulps, inside))
-        values = (None if run is None else project(run[leaf]) for run in made[: 2 * runs.pairs])
-        return half_range(values) / runs.ulps
+        values = (None if run is None else project(run[leaf]) for run in made[: runs.number])
+        return spread(values, project(self._still[leaf])) / runs.ulps
+
+    @functools.cached_property
+    def _still(self) -> dict[str, np.ndarray]:
+        """What the job itself has given."""
+        return _flattened(gradients_of(self.vjp.forward), self.vjp.forward.outputs)
 
     def loudest(self, leaf: str, project: Callable[[np.ndarray], np.ndarray], noise: float) -> Applied | None:
         """The operator whose own rounding moves a number of a leaf's gradient most; None if none stands out.
@@ -168,7 +185,7 @@ class GradientNoise:
         if len(nodes) > FEW_NODES or sum(node.value.numel() for node in nodes) > FEW_ELEMENTS:
             return None
         for node in behind(self.vjp.trace, leaf):
-            runs = [self._run(one, 1.0, inside=False, only=node) for one in noises(1)]
+            runs = [self._run(one, 1.0, inside=False, only=node) for one in noises(2)]
             moved = float(half_range(None if run is None else project(run[leaf]) for run in runs))
             if np.isfinite(moved) and moved > most:
                 found, most = node, moved
@@ -208,8 +225,14 @@ class GradientNoise:
             )
         except (Diagnostic, RuntimeError, ValueError, IndexError):  # it goes another way than it went
             return None
-        outputs = {f"output {name}": value for name, value in forward.outputs.items()}
-        return {name: as_float64(value).ravel() for name, value in {**gradients, **outputs}.items()}
+        return _flattened(gradients, forward.outputs)
+
+
+def _flattened(
+    gradients: Mapping[str, torch.Tensor], outputs: Mapping[str, torch.Tensor]
+) -> dict[str, np.ndarray]:
+    named = {**gradients, **{f"output {name}": value for name, value in outputs.items()}}
+    return {name: as_float64(value).ravel() for name, value in named.items()}
 
 
 @stage("noise")
@@ -220,7 +243,7 @@ def reference_noise(witness: Witness, v: np.ndarray, wanted: np.ndarray, runs: R
     elements that are ``wanted``, a few hundred at the most; 0 where there is no complex step to measure by.
     """
     replay, jacobian = witness.replay, witness.jacobian
-    width = np.zeros(wanted.shape)
+    width, runs = np.zeros(wanted.shape), runs._replace(number=max(runs.number, QUICK.number))
     if replay is None or not replay.analytic:
         return width
     scale = relative_scale(np.asarray(replay.leaf.value))

@@ -64,13 +64,13 @@ SIGNS = (1.125, -0.875)  # of the runs of a pair: gelu(x)**2 at -9, which torch 
 Noise = Callable[[Sequence[int]], np.ndarray]
 
 
-def noises(pairs: int, ulps: float = 1.0, *, skip: int = 0) -> list[Noise]:
+def noises(number: int, ulps: float = 1.0, *, skip: int = 0) -> list[Noise]:
     """One source for each run: called with a shape, it gives an array of it, of sizes from 0.5 to 1, ±,
     times one of SIGNS.
 
-    The sizes are of ``ulps``. The first ``skip`` pairs are left out: whoever has used them asks for the rest.
+    The sizes are of ``ulps``. The first ``skip`` runs are left out: whoever has made them asks for the rest.
     """
-    return [_noise(seed, sign * ulps) for seed in range(skip, pairs) for sign in SIGNS]
+    return [_noise(run // 2, SIGNS[run % 2] * ulps) for run in range(skip, number)]
 
 
 def value_is_exact(row: Operator) -> bool:

@@ -109,7 +109,7 @@ def by_rule(
         gradient=own, expected=by_rule, size=np.fmax(np.abs(own), np.abs(by_rule)),
         doubt=np.zeros(own.shape), bent=np.zeros(own.shape, bool), eps=info.eps, depth=ONE_NODE,
         accuracy=accuracy, smallest=smallest_subnormal(dtype), largest=info.max,
-        noise=in_doubt(lambda noise: noisy(noise).ravel()),
+        noise=in_doubt(lambda noise: noisy(noise).ravel(), by_rule),
     )  # fmt: skip
     if judge(numbers).cause.status != PASSED:
         return None
