@@ -39,7 +39,7 @@ ASKED = 200  # elements at the most whose noise inside of operators is measured
 
 
 class Runs(NamedTuple):
-    """So many runs, each with noise of so many units in the last place. One alone is set beside a still one."""
+    """So many runs, each with noise of so many ulps; one alone is set beside a still one."""
 
     number: int
     ulps: float = 1.0
