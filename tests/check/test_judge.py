@@ -129,6 +129,22 @@ NOISE = {
     "agreement to a digit": (beside(1.0, 1.0, noise=0.25), Cause.PASSED),
     "a quick look saw more": (beside(1.25, 1.0, noise={LOUD: 0.5, USUAL: 0.125}), Cause.ILL_CONDITIONED),
     "a neighbour's noise": (beside([1.25, 1.0], 1.0, noise=[0.0, 0.125]), Cause.WRONG),
+    "one of twenty, in which noise cancelled": (
+        beside([1.25] * 20, 1.0, noise={LOUD: [0.125] * 19 + [0.0], THOROUGH: 0.125}),
+        Cause.PASSED,
+    ),
+    "one of ten": (
+        beside([1.25] * 10, 1.0, noise={LOUD: [0.125] * 9 + [0.0], THOROUGH: 0.125}),
+        Cause.WRONG,
+    ),
+    "a zero that rounding moves, and that is none": (
+        beside([0.0, 1.0], [0.0, 1.0], noise=[0.1, 0.0], is_zero=lambda zeros, noise: zeros & False),
+        Cause.ILL_CONDITIONED,
+    ),
+    "a zero that rounding moves, and that is one": (
+        beside([0.0, 1.0], [0.0, 1.0], noise=[0.1, 0.0], is_zero=lambda zeros, noise: zeros),
+        Cause.PASSED,
+    ),
 }
 
 # The gradient says 1.5 and the check 1.
