@@ -19,7 +19,7 @@ from vjpcalc.check.jacobian import evaluate
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
 from vjpcalc.engines.inside import with_rounding
-from vjpcalc.engines.noise import Noise, noises
+from vjpcalc.engines.noise import WIDE, Noise, noises
 from vjpcalc.engines.torch import TorchEngine
 from vjpcalc.job.autograd import backward, gradients_of
 from vjpcalc.job.result import VJP, Forward
@@ -27,7 +27,6 @@ from vjpcalc.language.trace import Applied, Node, Trace, with_values
 from vjpcalc.stages import stage
 from vjpcalc.tensors.dtypes import as_float64
 
-WIDE = 1e-6  # the eps of a dtype in which a few ulps are not little
 COMPOSED = 3.0  # kernels that torch runs for an operator composed of others (`std`, `layer_norm`)
 LINEAR = frozenset({"add", "sub", "rsub", "neg", "sum", "mean"})
 CANCELS = 1e3  # times: what so much smaller than its terms has lost digits that a reader wants to know of

@@ -14,7 +14,7 @@ import numpy as np  # noqa: TID253 (imported only once noise is measured)
 import torch  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 
-from vjpcalc.engines.noise import LOOSE_VALUE, Noise
+from vjpcalc.engines.noise import LOOSE_VALUE, WIDE, Noise
 
 T = TypeVar("T")
 
@@ -30,11 +30,11 @@ EXACT = {
 }  # fmt: skip
 # … but for those that do more (`log_softmax`, `scatter_add`, `avg_pool2d`).
 ROUNDED = {"log", "softmax", "exp", "reduce", "add", "avg", "average", "adaptive", "linear"}
-# What a kernel of float32 may err by, inside of a job in float64: a layer_norm's backward is 8 ulps off.
+# What a kernel of float32 may err by, inside of a job in float64: a layer_norm's backward is 8 ulps off. Of a
+# WIDE eps that would be a few per cent.
 KERNEL = 16.0
 # What kernels lose beside, an ulp of this of the first that they are given: gelu's slope is made of 1 + erf.
 LOOSE: dict[str, Callable[[Any], Any]] = {**LOOSE_VALUE, "gelu_backward": lambda g: g}
-WIDE = 1e-6  # the eps of a dtype of which that would be a few per cent
 
 
 class _Rounding(TorchDispatchMode):
@@ -80,9 +80,8 @@ def is_exact(name: str) -> bool:
 def with_rounding(run: Callable[[], T], noise: Noise, dtype: torch.dtype, ulps: float = 1.0) -> T:
     """What ``run`` gives where each number computed on the way is moved by some ulps.
 
-    ``dtype`` is what there is all around.
-
-    There are functions that do not bear being watched: they run as they are.
+    ``dtype`` is what there is all around. There are functions that do not bear being watched: they run as
+    they are.
     """
     try:
         with _Rounding(noise, dtype, ulps):

@@ -59,6 +59,7 @@ LOOSE_SLOPE: dict[str, Callable[[Any, Any, Any, Any], Any]] = {
 # -7.0024 is 4e-4 off.
 REDUCING = frozenset({"digamma", "polygamma", "lgamma"})
 
+WIDE = 1e-6  # the eps of a dtype in which a few ulps are not little: float16, bfloat16
 SIGNS = (1.125, -0.875)  # of the runs of a pair: gelu(x)**2 at -9, which torch has 0 for
 
 Noise = Callable[[Sequence[int]], np.ndarray]
