@@ -145,7 +145,7 @@ def unknown(
     known = list(known)
     message += did_you_mean(word, known)
     if hint is None and known:
-        hint = f"it is one of {listed(known)}"
+        hint = f"it is one of {listed(known)}" if len(known) > 1 else f"there is only {known[0]}"
     return Diagnostic(kind, message, hint=hint or None, span=span, source=source)
 
 

@@ -84,6 +84,9 @@ ORIGINS = {
         "x * 1e308 + x * 1e308", {"x": 0.5}, None, "x", (), "the sum of the cotangents of x", None,
     ),
     "the seed": ("x * 2", {"x": 0.5}, np.inf, "x", (), "the seed", None),
+    "nobody: it was given": (
+        "sum(x * y)", {"x": [1.0, np.nan], "y": 2.0}, None, "y", (), "the input x[1] is NaN", None,
+    ),
     # where a value is not finite, whoever made the value
     "log of 0, hidden": (
         "sum(nan_to_num(-log(c), nan=0.0, posinf=0.0, neginf=0.0))", {"c": [0.0, 0.5]},
@@ -109,7 +112,7 @@ def test_the_operator_is_named_whose_own_backward_made_it(what: str) -> None:
     assert not torch.isfinite(result.gradients[leaf][index])
     origin = backward_origin(result, leaf, index)
     assert origin is not None
-    assert origin.text.removeprefix("the backward of ") == text
+    assert origin.text.removeprefix("first made by ").removeprefix("the backward of ") == text
     assert (origin.operator and origin.operator.name) == name
 
 

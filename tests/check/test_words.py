@@ -85,7 +85,7 @@ SENTENCES = [
      "x: backward gives 3e-170, Jᵀ·seed is -1e-170: too small to judge, since products of such numbers "
      "underflow"),
     # a backward that is not finite
-    (words.not_finite_gradient("x[0]", math.nan, 1.0, "the backward of 'sqrt(x)'",
+    (words.not_finite_gradient("x[0]", math.nan, 1.0, "first made by the backward of 'sqrt(x)'",
                                words.remedy("sqrt", "'where(c, x, y)'")),
      "x[0]: backward gives NaN, Jᵀ·seed is 1: first made by the backward of 'sqrt(x)'; 'where(c, x, y)' "
      "sends 0 into it, and 0 · infinity is NaN: choose its argument as well, sqrt(where(condition, x, "

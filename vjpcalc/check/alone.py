@@ -80,9 +80,10 @@ def job_of_one(job: Job, node: Applied, seed: torch.Tensor, names: Mapping[int, 
 def tensors_of(node: Applied) -> Iterator[tuple[str, Node]]:
     """The tensors among a node's arguments in order, and what to call each: ``x``, or ``tensors[0]``."""
     for parameter in node.operator.parameters:
-        sources = list(nodes_in(node.arguments[parameter.name]))
-        for place, source in enumerate(sources):
-            yield (parameter.name if len(sources) == 1 else f"{parameter.name}[{place}]"), source
+        given = node.arguments[parameter.name]
+        for place, source in enumerate(nodes_in(given)):
+            several = isinstance(given, tuple | list)
+            yield f"{parameter.name}[{place}]" if several else parameter.name, source
 
 
 def has_kink(node: Applied) -> bool:

@@ -86,9 +86,9 @@ class NodeFault:
         """The fault as a sentence."""
         on = f"{self.argument} along a random direction"
         place = on if self.index is None else element_name(self.argument, self.index)
-        got, expected = (
-            f"{number:.12g}" if number is not None else "" for number in (self.got, self.expected)
-        )
+        got = expected = ""
+        if self.got is not None and self.expected is not None:
+            got, expected = words.told_apart(self.got, self.expected)
         what = FAULTS[self.kind].format(
             argument=self.argument, place=place, got=got, expected=expected, detail=self.detail,
             name=self.operator,

@@ -22,9 +22,10 @@ SEED = "the seed"
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What made the first number that is not finite, in words: ``the backward of 'sqrt(x)'``.
+    """Where the first number that is not finite comes from: ``first made by the backward of 'sqrt(x)'``.
 
-    ``node`` is None where it was no operator's forward or backward, but the seed or a sum of cotangents.
+    ``node`` is None where it was no operator's forward or backward, but an input, the seed or a sum of
+    cotangents.
     """
 
     text: str
@@ -47,13 +48,13 @@ def output_not_finite(vjp: VJP) -> str | None:
         index = _first(tensor)
         if index is not None:
             origin = forward_origin(vjp.trace)
-            made = f": first made by {origin.text}" if origin else ""
+            made = f": {origin.text}" if origin else ""
             return f"the output {element_name(name, index)} is {words.not_finite(float(tensor[index]))}{made}"
     return None
 
 
 def forward_origin(trace: Trace, before: Node | None = None) -> Origin | None:
-    """The first operator of a torch trace that made a non-finite value out of finite ones.
+    """The first operator of a torch trace that made a non-finite value out of finite ones, or a NaN given.
 
     ``before`` leaves only those that this node was computed from, and itself.
     """
@@ -65,7 +66,13 @@ def forward_origin(trace: Trace, before: Node | None = None) -> Origin | None:
             continue
         index = _first(node.value)
         if index is not None and all(_first(source.value) is None for source in node.inputs):
-            return Origin(text_of(node, trace) + (f" at {list(index)}" if index else ""), node)
+            at = f" at {list(index)}" if index else ""
+            return Origin(f"first made by {text_of(node, trace)}{at}", node)
+    for name, given in trace.inputs.items():
+        if (among is None or given in among) and given.value.is_floating_point():
+            index = _first(given.value)
+            if index is not None and torch.isnan(given.value[index]):
+                return Origin(f"the input {element_name(name, index)} is NaN")
     return None
 
 
@@ -99,7 +106,7 @@ def backward_origin(vjp: VJP, leaf: str, index: tuple[int, ...]) -> Origin | Non
             above &= bad  # the other elements have no part in it
         if not above.any():
             value_made = forward_origin(trace, culprit) if _non_finite_values(culprit) else None
-            return value_made or Origin(f"the backward of {text_of(culprit, trace)}", culprit)
+            return value_made or Origin(f"first made by the backward of {text_of(culprit, trace)}", culprit)
         node, bad = culprit, above
 
 
@@ -130,5 +137,5 @@ def _without_edge(
     """Where no edge has brought what is not finite: the seed has, or finite cotangents overflowed."""
     own = [seeds[name] for name, output in trace.outputs.items() if output is node]
     if any((bad & ~torch.isfinite(seed)).any() for seed in own):
-        return Origin(SEED)
-    return Origin(f"the sum of the cotangents of {names_of(trace)[node.index]}")
+        return Origin(f"first made by {SEED}")
+    return Origin(f"first made by the sum of the cotangents of {names_of(trace)[node.index]}")

@@ -24,18 +24,17 @@ SIDED = 1e-6  # relative; one-sided differences are not better than this at a ki
 
 
 def apart(name: str, gradient: float, expected: float) -> str:
-    own, right = _told_apart(gradient, expected)
+    own, right = told_apart(gradient, expected)
     return f"{name}: backward gives {own}, Jᵀ·seed is {right}"
 
 
 def not_finite_gradient(
     name: str, gradient: float, expected: float, origin: str | None = None, remedy: str | None = None
 ) -> str:
-    """A gradient that is NaN or infinite where the slope is finite; ``origin`` is what made the first one."""
-    made = f": first made by {origin}" if origin else ""
+    """A gradient that is NaN or infinite where the slope is finite; ``origin`` says where that comes from."""
+    made = f": {origin}" if origin else ""
     hint = f"; {remedy}" if remedy else ""
-    own = {math.inf: "infinity", -math.inf: "-infinity"}.get(gradient, "NaN")
-    return f"{name}: backward gives {own}, Jᵀ·seed is {expected + 0.0:.6g}{made}{hint}"
+    return f"{name}: backward gives {_spelled(gradient)}, Jᵀ·seed is {_spelled(expected)}{made}{hint}"
 
 
 # What helps where a backward makes NaN or infinity of a slope that is finite, by operator.
@@ -136,7 +135,7 @@ def kink(name: str, what: str, slopes: Sequence[float], gradient: float, whose: 
         return f"{name}: {what}"
     left, right = slopes
     room = SIDED * max(abs(left), abs(right))
-    from_left, from_right, own = _told_apart(left, right, gradient, room=room)
+    from_left, from_right, own = told_apart(left, right, gradient, room=room)
     if abs(left - right) <= room:
         same = f", and {whose} too" if abs(gradient - left) <= room else f"; {whose} {own} differs"
         return f"{name}: {what}: the slope is {from_left} from either side{same}"
@@ -166,7 +165,7 @@ def hidden_kink(operators: Sequence[str], elements: int) -> str:
 
 def forwards_differ(name: str, by_torch: float, by_reference: float, dtype: str, why: str | None) -> str:
     """Outputs of this dtype that differ by more than rounding; ``why``, where that is known."""
-    one, other = _told_apart(by_torch, by_reference)
+    one, other = told_apart(by_torch, by_reference)
     both = f"torch computes {one} for {name}, the reference engine {other}"
     if why is None and dtype != "float64":
         why = f"ill-conditioned in {dtype}"
@@ -201,19 +200,27 @@ def _short(number: float) -> str:
 
 
 def of(operators: Sequence[str]) -> str:
-    """`` of relu, abs``, or nothing."""
-    return f" of {', '.join(operators)}" if operators else ""
+    """`` of abs, max and relu``, or nothing."""
+    *first, last = operators or [""]
+    return f" of {', '.join(first)} and {last}" if first else f" of {last}" if last else ""
 
 
 def not_finite(value: float) -> str:
     return "NaN" if math.isnan(value) else "infinite" if value > 0 else "minus infinity"
 
 
-def _told_apart(*numbers: float, room: float = 0.0) -> list[str]:
+def told_apart(*numbers: float, room: float = 0.0) -> list[str]:
     """Numbers with as many digits as show how far they are apart, where that is more than ``room``."""
     digits = LEAST
     scale = max(map(abs, numbers))
     for a, b in itertools.combinations(numbers, 2):
         if math.isfinite(scale) and abs(a - b) > room:
             digits = max(digits, math.ceil(math.log10(scale / abs(a - b))) + SEEN)
-    return [f"{number + 0.0:.{min(digits, MOST)}g}" for number in numbers]
+    return [_spelled(number, min(digits, MOST)) for number in numbers]
+
+
+def _spelled(number: float, digits: int = LEAST) -> str:
+    """A number in a sentence."""
+    if math.isfinite(number):
+        return f"{number + 0.0:.{digits}g}"
+    return "NaN" if math.isnan(number) else "infinity" if number > 0 else "-infinity"

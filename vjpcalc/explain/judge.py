@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np  # noqa: TID253 (imported only once there is a step to judge)
 import torch  # noqa: TID253
 
-from vjpcalc.check import verdict
+from vjpcalc.check import verdict, words
 from vjpcalc.check.alone import job_of_one
 from vjpcalc.check.compared import ONE_NODE
 from vjpcalc.check.jacobian import distance
@@ -153,21 +153,24 @@ def by_check(
     if isinstance(leaf, str):
         return Judgement(shown, INCONCLUSIVE, 0.0, f"{name}: {leaf}")
     if shown.shape != handed.shape:
-        reason = f"{name}.grad: torch hands on the shape {handed.shape}, the rule says {shown.shape}"
-        return Judgement(shown, FAILED, float("inf"), reason)
+        shapes = f"{name}.grad: torch hands on the shape {handed.shape}, the rule says {shown.shape}"
+        return Judgement(shown, FAILED, float("inf"), shapes)
     value = shown if leaf.jt_seed is None or (rule is not None and leaf.status != FAILED) else leaf.jt_seed
     if leaf.status == FAILED and rule is not None and leaf.jt_seed is not None:
         # where the rule says 0 · infinity, as torch does, it is not right
         value = np.where(distance(rule, value) <= distance(rule, handed), rule, value)
-    words = None if leaf.status == PASSED else leaf.sentences(name)[0]
-    if leaf.status == FAILED and leaf.got is not None:
+    reason = None if leaf.status == PASSED else leaf.sentences(name)[0]
+    if leaf.status == FAILED and leaf.got is not None and leaf.expected is not None:
         expected, place = leaf.expected, " along a random direction"
-        if leaf.index is not None and leaf.jt_seed is not None:
-            expected, place = float(value[leaf.index]), element_name("", leaf.index)
-            ruled = rule is not None and expected == rule[leaf.index]
-            source = "the rule says" if ruled else source
-        words = f"{name}.grad{place}: torch hands on {leaf.got:.12g}, {source} {expected:.12g}"
+        if leaf.index is not None:
+            place = element_name("", leaf.index)
+            if leaf.jt_seed is not None:
+                expected = float(value[leaf.index])
+                ruled = rule is not None and expected == rule[leaf.index]
+                source = "the rule says" if ruled else source
+        own, right = words.told_apart(leaf.got, expected)
+        reason = f"{name}.grad{place}: torch hands on {own}, {source} {right}"
     return Judgement(
-        value, leaf.status, leaf.max_abs_error or 0.0, words, leaf.causes,
+        value, leaf.status, leaf.max_abs_error or 0.0, reason, leaf.causes,
         leaf.pattern if leaf.status == FAILED else None, leaf.left, leaf.right,
     )  # fmt: skip

@@ -181,7 +181,7 @@ class Explanation:
             return f"at the kinks of {at} torch takes slopes that do not add up to the slope of the whole"
         origin = forward_origin(self.vjp.trace)
         if origin is not None:
-            return f"it begins with a value that is not finite, first made by {origin.text}"
+            return f"it begins with a value that is not finite, {origin.text}"
         unsure = [step.text for step in self.steps if step.status == INCONCLUSIVE]
         if unsure:
             return f"of {listed(dict.fromkeys(unsure))} nothing is certain"
@@ -310,10 +310,8 @@ class _Walk:
                     noisy = functools.partial(rule.noisy, place, torch.finfo(g.dtype).eps)
                     judgement = by_rule(handed, expected, noisy, node.value.dtype, node.operator.accuracy)
                 if judgement is None:
-                    what = "its reference's" if node.operator.ref else "its forward's"
-                    judgement = by_check(
-                        check()[first + place], name, handed, expected, f"{what} derivative is"
-                    )
+                    what = "its reference" if node.operator.ref else "its forward"
+                    judgement = by_check(check()[first + place], name, handed, expected, f"Jᵀ·v of {what} is")
                 yield Handed(
                     to=name,
                     node=source,
