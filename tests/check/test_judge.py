@@ -468,6 +468,17 @@ def test_the_worst(numbers: Numbers, place: int | None) -> None:
     assert judge(numbers).worst(numbers) == place
 
 
+def test_the_worst_of_too_few_digits_has_the_fewest() -> None:
+    numbers = beside([1.0, 1.0, 1.0], 1.0, noise=[1e-9, 1e-6, 1e-7])
+    assert judge(numbers, 12).worst(numbers) == 1
+
+
+def test_an_element_goes_before_a_random_direction() -> None:
+    numbers = beside([1.0, 1.5, 3.0], 1.0)
+    verdict = judge(numbers)
+    assert [verdict.worst(numbers, elements) for elements in (3, 2, 1, 0)] == [2, 1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("relative", "number"),
     [(0.0, INF), (1e-16, 16), (1e-3, 3), (3e-3, 3), (4e-3, 2), (0.3, 1), (0.4, 0), (1.0, 0), (INF, -INF)],

@@ -87,7 +87,9 @@ def test_dense_columns_alone_are_probed() -> None:
     wrong = check(corrupted(result, 15_000, 1e-7)).check.leaves["x"]
     assert (wrong.status, wrong.index) == ("failed", (15_000,))
     probed = check(corrupted(result, 999, 1e-2)).check.leaves["x"]
-    assert probed.status == "failed"
+    assert (probed.status, probed.index) == ("failed", None)
+    both = check(corrupted(corrupted(result, 15_000, 1e-7), 999, 1e-2)).check.leaves["x"]
+    assert (both.status, both.index, both.wrong) == ("failed", (15_000,), 1)
 
 
 def test_the_limit_still_stops_what_shares_nothing() -> None:

@@ -202,6 +202,12 @@ def test_random_directions_are_counted_as_such() -> None:
     assert leaf.sentences("x") == [f"x: wrong along 8 random directions, the worst {reason}"]
 
 
+def test_of_a_leaf_that_was_added_up_in_part_a_bound_is_said() -> None:
+    reason = "x[7]: backward gives 2, Jᵀ·seed is 1"
+    leaf = LeafCheck(status=FAILED, jacobian_shape=(1, 900), wrong=800, index=(7,), reason=reason)
+    assert leaf.sentences("x") == [f"x: at least 800 of 900 elements are wrong, the worst {reason}"]
+
+
 # ---- on a terminal and in a picture ------------------------------------------------------------------------
 
 FAILURE = judged(

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 import numpy as np  # noqa: TID253 (imported only once there is something to judge)
 
 from vjpcalc.check.jacobian import distance
-from vjpcalc.check.noise import LOUD, QUICK, THOROUGH, USUAL, WIDE, Runs, first_runs
+from vjpcalc.check.noise import LOUD, QUICK, THOROUGH, USUAL, Runs, first_runs
 from vjpcalc.check.slopes import Slopes
+from vjpcalc.engines.noise import WIDE
 from vjpcalc.job.result import Cause
 
 # Units in the last place that a kernel of float32 or float64 may err by, whoever wrote it: torch's derivative
@@ -115,18 +116,26 @@ class Verdict:
     def cause(self) -> Cause:
         return Cause(int(self.causes.max(initial=Cause.PASSED)))
 
-    def worst(self, numbers: Numbers) -> int | None:
+    def worst(self, numbers: Numbers, elements: int | None = None) -> int | None:
         """The place of the gravest cause, and there of the number farthest from what is allowed, or None.
 
         Of wrong numbers, that is the one with the largest error beyond it, and the first of those alike: so a
-        reader would say, who sees numbers and no tolerances.
+        reader would say, who sees numbers and no tolerances. Of those that rounding leaves too few digits, it
+        is the one with the fewest. An element, which the first ``elements`` numbers are (None: all), goes
+        before a random direction.
         """
-        if self.cause == Cause.PASSED:
+        cause = self.cause
+        if cause == Cause.PASSED:
             return None
         with np.errstate(all="ignore"):
             error = distance(numbers.gradient, self.expected)
-            far = error - self.tolerance if self.cause == Cause.WRONG else error / self.tolerance
-        far = np.where(self.causes == self.cause, np.nan_to_num(far, nan=np.inf, posinf=np.inf), -np.inf)
+            far = error - self.tolerance if cause == Cause.WRONG else error / self.tolerance
+        if cause == Cause.ILL_CONDITIONED:
+            far = np.where(np.isfinite(error), self.relative, np.inf)
+        among = self.causes == cause
+        if elements is not None and among[:elements].any():
+            among[elements:] = False
+        far = np.where(among, np.nan_to_num(far, nan=np.inf, posinf=np.inf), -np.inf)
         largest = float(far.max())
         return int(np.argmax(far >= (largest - ALIKE * abs(largest) if np.isfinite(largest) else largest)))
 

@@ -203,8 +203,11 @@ def leaf_check(
         error = distance(numbers.gradient, verdict.expected)
         relative = error / np.fmax(np.abs(numbers.gradient), np.abs(verdict.expected))
     unknown = verdict.unknown
+    nothing = unknown | np.isnan(verdict.expected)
     comparable = np.isfinite(error) & (error > 0) & ~unknown
-    worst = verdict.worst(numbers)
+    compared = jacobian.layout.compared
+    worst = verdict.worst(numbers, compared)
+    wrong = verdict.causes == Cause.WRONG
 
     def shaped(values: np.ndarray) -> np.ndarray | None:
         return values.reshape(shape) if explicit else None
@@ -230,10 +233,10 @@ def leaf_check(
         causes=shaped(verdict.causes),
         left=side(numbers.left),
         right=side(numbers.right),
-        wrong=int((verdict.causes == Cause.WRONG).sum()),
+        wrong=int(wrong[:compared].sum() or wrong.sum()),
         index=None if worst is None else witness.index(worst),
         got=None if worst is None else float(numbers.gradient[worst]),
-        expected=None if worst is None or unknown[worst] else float(verdict.expected[worst]),
+        expected=None if worst is None or nothing[worst] else float(verdict.expected[worst]),
         reason=None if worst is None else _reason(vjp, witness, numbers, verdict, noise, worst),
         look_for_pattern=functools.partial(_pattern, vjp, witness, numbers, verdict, others),
     )
@@ -308,7 +311,7 @@ def _reason(
             remedy = None if operator is None else words.remedy(operator.name)
             return words.not_finite_gradient(name, gradient, expected, made, remedy)
         what = f"{name}: the gradient is {words.not_finite(gradient)}"
-        return f"{what}: first made by {made}" if made else what
+        return f"{what}: {made}" if made else what
     if not np.isfinite(expected):
         if cause == Cause.KINK:
             return _kink(vjp, witness, numbers, verdict, k)

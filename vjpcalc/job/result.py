@@ -173,8 +173,10 @@ class LeafCheck(_Patterned):
     def share(self) -> str:
         """How many of the leaf's elements are wrong: ``3 of 12 elements are wrong``."""
         size = count(self.jacobian_shape[1], "element")
-        if self.causes is None:
+        if self.causes is None and self.index is None:
             return f"wrong along {count(self.wrong, 'random direction')}"
+        if self.causes is None:  # the others were added up
+            return f"at least {self.wrong:,} of {size} {'is' if self.wrong == 1 else 'are'} wrong"
         if self.wrong == self.jacobian_shape[1]:
             return "both elements are wrong" if self.wrong == 2 else f"all {size} are wrong"
         return f"{self.wrong:,} of {size} {'is' if self.wrong == 1 else 'are'} wrong"
