@@ -92,8 +92,8 @@ def _leaf(leaf: LeafJacobian, precision: int, width: int | None, close: Mapping[
 
 def _rank(leaf: LeafJacobian) -> list[str]:
     if leaf.rank is not None:
-        return [f"rank {leaf.rank}"]
-    return [] if leaf.rank_limit is None else [f"rank at most {leaf.rank_limit}"]
+        return [f"rank {leaf.rank:,}"]
+    return [] if leaf.rank_limit is None else [f"rank at most {leaf.rank_limit:,}"]
 
 
 def _matrix(leaf: LeafJacobian, scale: float, precision: int, width: int | None) -> Heat:
