@@ -10,7 +10,7 @@
    and no more than rounding leaves of it.
 
 The causes are ordered (job/result.py: Cause). The check and `explain` both judge by this, with different
-witnesses. Every constant of the verdict stands here, with the case that fixed it.
+witnesses. Every constant of the judge's own stands here, with the case that fixed it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to jud
 
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.noise import LOUD, QUICK, THOROUGH, USUAL, Runs, first_runs
-from vjpcalc.check.slopes import Slopes
+from vjpcalc.check.slopes import APART, Slopes
 from vjpcalc.engines.noise import WIDE
 from vjpcalc.job.result import Cause
 
@@ -48,8 +48,6 @@ UNDERFLOW = 2.0**-511
 BENIGN = 4.0
 # Half a digit, relative: half way, as rounding has it, to a number that may err by all of itself.
 HALF = 10.0**-0.5
-# Relative, of slopes that are taken from one side by differences (leaky_relu as a function of the user's).
-SIDES = 1e-5
 # Relative: errors of one size, of which the first is named (six of 2 in the gradient of a singular det(x)).
 ALIKE = 1e-6
 # Numbers that are looked at one by one, the worst first; the rest are like them.
@@ -276,7 +274,7 @@ def bent(numbers: Numbers, verdict: Verdict, unexplained: np.ndarray) -> None:
         return
     low, high = np.fmin(numbers.left, numbers.right), np.fmax(numbers.left, numbers.right)
     # noise is no room here: it moves a number over the kink
-    room = verdict.model + SIDES * np.fmax(np.abs(low), np.abs(high))
+    room = verdict.model + APART * np.fmax(np.abs(low), np.abs(high))
     sided = numbers.bent & np.isfinite(numbers.left) & np.isfinite(numbers.right)
     outside = sided & ((numbers.gradient < low - room) | (numbers.gradient > high + room))
     straight = sided & (high - low <= DOUBT * np.abs(low))

@@ -26,7 +26,9 @@ COSTLY = 4  # … by differences
 RANKED = 16  # equal numbers of a leaf at the most that are put into so many orders, and back
 BESIDE = 1 / 8  # of how far apart others move them: how far the number itself is moved, so as to cross none
 TOGETHER = 10.0  # times the largest slope that was seen while others move
-APART = 1e-5  # relative, between slopes of which one is taken in steps from one side
+APART = (
+    1e-5  # relative, between slopes of which one is taken in steps from one side: a leaky_relu of the user's
+)
 
 
 @dataclass(frozen=True)

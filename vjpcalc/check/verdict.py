@@ -222,8 +222,8 @@ def leaf_check(
             vjp.gradients[jacobian.leaf].numel(),
         ),
         jt_seed=shaped(np.where(unknown, np.nan, verdict.expected)),
-        max_abs_error=None if unknown.all() else float(np.max(error[comparable], initial=0.0)),
-        max_rel_error=None if unknown.all() else float(np.max(relative[comparable], initial=0.0)),
+        max_abs_error=None if nothing.all() else float(np.max(error[comparable], initial=0.0)),
+        max_rel_error=None if nothing.all() else float(np.max(relative[comparable], initial=0.0)),
         tolerance=float(
             verdict.tolerance[worst] if worst is not None else verdict.tolerance.max(initial=0.0)
         ),

@@ -21,7 +21,7 @@ EXAMINED = 64  # numbers that are looked at one by one; the rest are like them
 # at 1e10 stands still for any other large number, and x/|x| for all on this side of 0.
 PLACES, SMALL_PLACES = (0.31, 1e-3, 1.9), (0.71, 0.0313)
 FLICKER = 8 * EPS  # relative: a value that is rounded elsewhere has not moved (the cosine of what is scaled)
-STEP = 2.0**-10  # of an element, to see a minimum or maximum: x² - 2x at 1 …
+ASIDE = 2.0**-10  # of an element, to see a minimum or maximum: x² - 2x at 1 …
 SYMMETRIC = 2.0**-6  # … is as high to the left as to the right, within this part of how it rises …
 SEEN = 2.0**10  # … and rises this many times more than rounding hides
 # Steps by which a slope at 0 is seen to vanish, and how much faster than they do: x - tanh(x), like x³.
@@ -75,7 +75,7 @@ def _stands_still(replay: Replay, v: np.ndarray, index: tuple[int, ...]) -> bool
 
 def _is_extremum(replay: Replay, v: np.ndarray, index: tuple[int, ...], noise: float, eps: float) -> bool:
     own, used = float(replay.leaf.value[index]), v != 0
-    h = STEP * float(relative_scale(np.asarray(replay.leaf.value))[index])
+    h = ASIDE * float(relative_scale(np.asarray(replay.leaf.value))[index])
     left, here, right = (_at(replay, index, own + step)[used] for step in (-h, 0.0, h))
     with np.errstate(all="ignore"):
         rise, tilt = float(v[used] @ (left + right - 2 * here)), float(v[used] @ (right - left))
