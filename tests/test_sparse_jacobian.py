@@ -148,7 +148,7 @@ def test_a_heatmap_of_a_sparse_one_is_that_of_the_dense() -> None:
 def test_a_diagonal_of_200_000_goes_to_a_file(cli, tmp_path: Path) -> None:
     ran = cli("jacobian", "x**2", "x=linspace(0, 1, 200000)", "-o", str(tmp_path / "J.npz"))
     assert ran.status == 0
-    assert "rank 199999; diagonal; a zero row: out[0]; a zero column: x[0]" in ran.out
+    assert "rank 199,999; diagonal; a zero row: out[0]; a zero column: x[0]" in ran.out
     assert "✓ numeric and backward agree to the last digit" in ran.out
     assert "100%" not in ran.out
     found = scipy.sparse.load_npz(tmp_path / "J.npz")
