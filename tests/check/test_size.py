@@ -84,6 +84,8 @@ def test_dense_columns_alone_are_probed() -> None:
     assert (result.check.method, leaf.status, leaf.jt_seed) == ("probe", "passed", None)
     assert "the other" in leaf.structure
     assert leaf.structure.endswith("are probed along 8 random directions")
+    (said,) = leaf.sentences("x")
+    assert said.startswith("x: in part compared along random directions, which add those elements up")
     wrong = check(corrupted(result, 15_000, 1e-7)).check.leaves["x"]
     assert (wrong.status, wrong.index) == ("failed", (15_000,))
     probed = check(corrupted(result, 999, 1e-2)).check.leaves["x"]

@@ -153,8 +153,11 @@ class LeafCheck(_Patterned):
         Of one that has passed along random directions, what these cannot see.
         """
         if self.status == PASSED and self.jt_seed is None and self.tolerance is not None:
+            # of a J with some dense columns only, these are added up
+            how = "compared" if self.structure is None else "in part compared"
+            which = "all" if self.structure is None else "those"
             return [
-                f"{name}: compared along random directions, which add all elements up: an error of one "
+                f"{name}: {how} along random directions, which add {which} elements up: an error of one "
                 f"element is hidden if, times the element, it is below some {self.tolerance:.1g}"
             ]
         if self.reason is None:
