@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np  # noqa: TID253 (imported only once there is a matrix)
 
-EPS = float(np.finfo(float).eps)
+from vjpcalc.check.rounding import EPS
+
 DENSE = 4_000_000  # entries of the blocks of one shape up to which their singular values are computed …
 SVD_COST = 8e9  # … and multiplications that they may take together: a 2000×2000 matrix
 MATCHED = 3_000_000  # entries of which a largest set in different rows and columns is looked for
