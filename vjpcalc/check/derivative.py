@@ -17,6 +17,9 @@ FLOOR = NORMAL / STEP  # 4.5e-218
 BESIDE = 2.0**-26 / STEP
 LOWEST = 2.0**4 * SUBNORMAL / STEP
 
+# Nor may it be as large as what a function is curved by: sin(x) at 1e200 is analytic within 1 or so of x.
+CEILING = 2.0**-30 / STEP  # 1.9e81
+
 # The methods of a Derivative: the second, too, where a complex step goes through a function of the user's.
 COMPLEX_STEP, DIFFERENCES = "complex step", "central differences"
 

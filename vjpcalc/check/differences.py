@@ -17,7 +17,6 @@ import numpy as np  # noqa: TID253 (imported only once there is something to dif
 from vjpcalc.check.coarse import fitted
 from vjpcalc.check.derivative import DIFFERENCES, FLOOR, Sided
 from vjpcalc.check.ladder import BLOCK, Estimate, combinations, estimate, level_of, step, steps
-from vjpcalc.check.linear import NOTHING
 from vjpcalc.check.nans import within
 from vjpcalc.check.replay import BranchFlip, Replay
 from vjpcalc.check.rounding import EPS
@@ -43,6 +42,7 @@ ENOUGH = 1e-9  # relative error at which no more is asked for
 FAR = (1.0, 1e3, 1e6)  # times |x| and a bit: where an output that stands still is looked at as well
 HARDLY = 1e-6  # relative error beyond which the largest steps are taken …
 SEEN = 0.01  # … and that at which they have seen a slope
+NOTHING = 1e-11  # relative to the largest slope: an error that is not worth an evaluation
 TRUST = 3e-10  # the least relative error that differences are believed to have, whatever they show
 CONFIRMED = 0.1  # of what the largest step changed: the error of three steps that a second look confirms
 ROUNDING = 2.0  # units of EPS·|f| by which a value of f is taken to be off
@@ -55,6 +55,7 @@ KINK = 1e-5  # of the slope: how far the two sides must be apart
 GROWS = 0.75  # of the change before: a side's slope that changes by more has no limit (log: 1, x**1.5: 0.55)
 JUMPS = 0.8  # of what a step changed: a tenth of it changes |x|^0.1 by 0.78 of that
 CANCELLED = 2.0**-24  # of |f|: the most that cancellation is taken to leave as rounding: (x + 1e8) - 1e8
+LOST = 16.0  # units of EPS·|f| that f is off by: it has cancelled inside
 STAIRS = 0.25  # relative: how well large steps agree on a slope that the smallest know nothing of
 
 
@@ -131,6 +132,7 @@ def _side_by_side(looks: Sequence[_Look], levels: Callable[[_Look], tuple[int, .
 def _slope_of(look: _Look, usual: _Usual) -> Sided:
     """The slopes of all outputs, with more steps for those that the usual ones do not settle."""
     still, finite = look.still(), np.isfinite(look.center)
+    at_first = still.copy()
     value, error = usual.value, usual.error
     if (usual.settled & finite & ~still & (error <= ENOUGH * np.abs(value))).all():
         error, no_kink = np.fmax(error, TRUST * np.abs(value)), np.zeros(value.shape, bool)
@@ -146,9 +148,12 @@ def _slope_of(look: _Look, usual: _Usual) -> Sided:
         left[hard] = np.where(slopes.kink, slopes.left, slopes.value)
         right[hard] = np.where(slopes.kink, slopes.right, slopes.value)
         still &= look.still()
+    unseen = still | at_first  # whether they move at larger steps, which others asked for, or do not
+    unseen[hard] = still[hard]
+    unseen &= finite
     value[still], left[still], right[still], kink[still] = 0.0, 0.0, 0.0, False
     value[~finite & ~(still & look.stays())] = np.nan
-    error[still] = look.unseen(tied & still & finite, far=asked)[still]
+    error[unseen] = look.unseen(tied & unseen, far=asked)[unseen]
     left, right = (
         np.where(kink & np.isinf(side) & look.jumps(values), np.nan, side)
         for side, values in ((left, look.below), (right, look.above))
@@ -279,7 +284,9 @@ class _Look:
         They may stand still ``far`` away as well, to either side: the farther, the less they can have.
         """
         grain = self.grain * np.fmax(max(1.0, self.largest), np.abs(self.center))
-        reached = np.full(tied.shape, step(self.levels[0]) if self.above else 0.5)
+        if tied.any():
+            grain = np.fmax(grain, NOISE * self.replay.inside)
+        reached = self.reached()
         same = tied & far
         for times in FAR:
             if same.any():
@@ -290,6 +297,15 @@ class _Look:
                 least = np.min(np.abs(away / self.direction), where=moved, initial=np.inf)
                 reached[same] = np.fmax(reached[same], least)
         return np.where(tied, grain / reached, 0.0)
+
+    def reached(self) -> np.ndarray:
+        """The largest step up to which each output stands still, (m,)."""
+        reached = np.full(self.center.shape, 0.0 if self.above else 0.5)
+        same = np.ones(self.center.shape, bool)
+        for level in reversed(self.levels):
+            same &= (self.above[level] == self.center) & (self.below[level] == self.center)
+            reached[same] = step(level)
+        return reached
 
     def jumps(self, values: dict[int, np.ndarray]) -> np.ndarray:
         """Where the values of a side, by level, do not come nearer to that at x: a jump, and no slope."""
@@ -335,6 +351,8 @@ class _Look:
         an output that moves on one side only is constant on the other.
         """
         noise = NOISE * self.replay.rounding[where] if measured else np.zeros(where.shape)
+        inside = self.replay.inside[where]
+        noise = np.fmax(noise, np.where(inside > LOST * EPS * np.abs(self.center[where]), inside, 0.0))
         center = self.center[where]
         size = np.fmax(1.0, np.abs(center))
         above, below = (np.abs(side - center) for side in self.sides(self.levels, where))

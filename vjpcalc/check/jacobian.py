@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np  # noqa: TID253 (imported only once there is something to differentiate)
 
 from vjpcalc.check.derivative import (
+    CEILING,
     COMPLEX_STEP,
     DIFFERENCES,
     Derivative,
@@ -248,6 +249,8 @@ def evaluate(
 def explicit(replay: Replay) -> Layout:
     """The layout of the whole Jacobian of a replay's targets: sparse where columns can share evaluations."""
     scale = relative_scale(np.asarray(replay.leaf.value, dtype=np.float64))
+    if replay.analytic:
+        scale = np.minimum(scale, CEILING)
     shape = replay.primal.size, scale.size
     pattern = replay.pattern
     colours = None if pattern is None else pattern.colours

@@ -196,7 +196,7 @@ def agree(numbers: Numbers) -> Verdict:
     verdict.tolerance = verdict.model + verdict.doubt
     for k in unknown[: EXAMINED if numbers.slopes else 0]:
         slopes = look(numbers, verdict, k)
-        if np.isfinite(slopes.value) and not slopes.bent:
+        if np.isfinite(slopes.value + slopes.doubt) and not slopes.bent:
             # the complex step of x³ at 0 is -ε²: a gradient of 0 is confirmed by a slope that may be 0
             none = numbers.gradient[k] == 0 and abs(slopes.value) <= slopes.doubt
             verdict.expected[k], verdict.doubt[k] = 0.0 if none else slopes.value, slopes.doubt

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from vjpcalc.check.jacobian import Jacobian
 
 SPARSE = 0.25  # of all entries: with no more than these, the others are not stored
-NOTHING = 1e-11  # relative to the largest slope: an error that is not worth an evaluation
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class Linear:
     def of(cls, jacobian: Jacobian) -> Self:
         """The map that a Jacobian is, without its zeros where these are most of it."""
         shape, values, errors = jacobian.shape, jacobian.entries, jacobian.errors
-        zero = (values == 0) & (errors <= NOTHING * np.max(np.abs(values), initial=0.0))
+        zero = (values == 0) & (errors == 0)
         rows, columns = jacobian.layout.rows, jacobian.layout.columns
         if rows is not None and columns is not None:
             kept = ~zero

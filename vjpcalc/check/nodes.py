@@ -31,7 +31,7 @@ from vjpcalc.check.witness import Witness, replayed
 from vjpcalc.diagnostics import Diagnostic, element_name, raised
 from vjpcalc.engines.inside import with_rounding
 from vjpcalc.engines.noise import Noise
-from vjpcalc.engines.torch import TorchEngine
+from vjpcalc.engines.torch import TorchEngine, smallest_subnormal
 from vjpcalc.job.autograd import dense
 from vjpcalc.job.faults import own_fault
 from vjpcalc.job.result import FAILED, VJP, Cause, Fault, LeafCheck
@@ -378,10 +378,11 @@ class _Asked:
         numbers = numbers_of(witness, handed, as_float64(v).ravel(), v.dtype)
         if witness.replay is not None:
             numbers = replace(numbers, eps=max(numbers.eps, witness.replay.eps))
-        if (
-            self.engine.dtype != torch.float64
-        ):  # numbers that a function makes are rounded to it: where(…, 1.0, 0.1)
-            numbers = replace(numbers, accuracy=2 * torch.finfo(self.engine.dtype).eps)
+        if self.engine.dtype != torch.float64:
+            # numbers that a function makes are rounded to it, where(…, 1.0, 0.1); and what it converts, by
+            # x.float(), underflows, but not beside it
+            smallest = smallest_subnormal(torch.float32)
+            numbers = replace(numbers, accuracy=2 * torch.finfo(self.engine.dtype).eps, smallest=smallest)
         own = in_doubt(functools.partial(self.noisy, witness, number, v), numbers.gradient)
 
         def noise(doubtful: np.ndarray, runs: Runs) -> np.ndarray:

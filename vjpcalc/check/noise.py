@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np  # noqa: TID253 (imported only once there is something to check)
 import torch  # noqa: TID253
 
-from vjpcalc.check.derivative import relative_scale
 from vjpcalc.check.jacobian import evaluate
 from vjpcalc.check.witness import Witness
 from vjpcalc.diagnostics import Diagnostic
@@ -245,7 +244,7 @@ def reference_noise(witness: Witness, v: np.ndarray, wanted: np.ndarray, runs: R
     width, runs = np.zeros(wanted.shape), runs._replace(number=max(runs.number, QUICK.number))
     if replay is None or not replay.analytic:
         return width
-    scale = relative_scale(np.asarray(replay.leaf.value))
+    scale = jacobian.layout.scale
     if jacobian.colours is not None:
 
         def noisy(noise: Noise) -> np.ndarray:

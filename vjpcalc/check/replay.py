@@ -15,7 +15,7 @@ import numpy as np  # noqa: TID253 (imported only once there is a trace to repla
 
 from vjpcalc.check.fuse import Step, as_numexpr, compiled, steps
 from vjpcalc.check.linear import Linear
-from vjpcalc.check.rounding import EPS, rounding
+from vjpcalc.check.rounding import EPS, rounding, rounding_inside
 from vjpcalc.check.sparsity import Pattern, pattern
 from vjpcalc.engines.noise import Noise, accumulates, slope_is_exact, value_is_exact
 from vjpcalc.engines.reference import ReferenceEngine
@@ -271,6 +271,16 @@ class Replay:
 
         x = np.asarray(self.leaf.value, dtype=np.float64)
         return rounding(at, x, self.primal, self.eps, seen=self.seen)
+
+    @functools.cached_property
+    def inside(self) -> np.ndarray:
+        """How far one ulp of float64 inside of the user's functions moves the outputs, shape (m,).
+
+        It is what log(1 + exp(x)) loses where exp(x) is no more than an ulp of 1, whatever follows.
+        """
+        if not self._precisions or self.eps > EPS:
+            return np.zeros(self.primal.shape)
+        return rounding_inside(lambda: self(np.array(self.leaf.value)), self.primal)
 
     @functools.cached_property
     def _single_steps(self) -> list[Step]:

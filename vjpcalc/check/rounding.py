@@ -33,6 +33,7 @@ CANCELLED = 2.0**-44  # … unless it is as little of |x|: sin(x)**2 + cos(x)**2
 NARROW = 1e-3  # points closer than this show structure only of what is hopeless
 AGAIN = 8.0  # times as much scatter, for points 40 times as far apart, is still the same
 SAME = 0.995  # cosine: the same pattern again is no scatter, but a cube root's
+PAIRS = 2  # of runs with noise inside of functions
 LARGE = 1e4  # numbers that may well have structure of width 1, which scatters like float32
 
 
@@ -82,6 +83,23 @@ def rounding(
         shown = shown | look.moved
     least = EPS if eps <= SINGLE else eps / 2
     return np.where(wild, np.inf, np.fmax(found, least * size))
+
+
+def rounding_inside(run: Callable[[], np.ndarray], center: np.ndarray) -> np.ndarray:
+    """How far values (m,) move, ``center`` without it, where every number that torch computes for them moves
+    by an ulp; 0 where it cannot be told.
+    """
+    import torch
+
+    from vjpcalc.engines.inside import with_rounding
+    from vjpcalc.engines.noise import noises
+
+    try:
+        moved = [with_rounding(run, noise, torch.float64) for noise in noises(PAIRS)]
+    except Exception:  # a branch flips
+        return np.zeros(center.shape)
+    with np.errstate(all="ignore"):
+        return np.nan_to_num(np.max(np.abs(np.array(moved) - center), axis=0), posinf=0.0)
 
 
 def _look(at: Callable[[np.ndarray], np.ndarray], x: np.ndarray, spread: float, least: float) -> _Look:

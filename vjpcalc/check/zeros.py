@@ -75,7 +75,7 @@ def _stands_still(replay: Replay, v: np.ndarray, index: tuple[int, ...]) -> bool
 
 def _is_extremum(replay: Replay, v: np.ndarray, index: tuple[int, ...], noise: float, eps: float) -> bool:
     own, used = float(replay.leaf.value[index]), v != 0
-    h = ASIDE * float(relative_scale(np.asarray(replay.leaf.value))[index])
+    h = ASIDE * relative_scale(np.asarray(replay.leaf.value))[index]  # NumPy's: its square may overflow
     left, here, right = (_at(replay, index, own + step)[used] for step in (-h, 0.0, h))
     with np.errstate(all="ignore"):
         rise, tilt = float(v[used] @ (left + right - 2 * here)), float(v[used] @ (right - left))
@@ -89,7 +89,7 @@ def _vanishes(replay: Replay, v: np.ndarray, index: tuple[int, ...]) -> bool:
     own, used = float(replay.leaf.value[index]), v != 0
     if own:
         return False
-    h = float(relative_scale(np.asarray(replay.leaf.value))[index])
+    h = relative_scale(np.asarray(replay.leaf.value))[index]
     with np.errstate(all="ignore"):
         slopes = [
             abs(float(v[used] @ (_at(replay, index, step * h) - _at(replay, index, -step * h))[used])) / step
