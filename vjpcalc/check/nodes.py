@@ -23,7 +23,7 @@ from vjpcalc.check.derivative import random_directions
 from vjpcalc.check.functions import Functions
 from vjpcalc.check.jacobian import distance
 from vjpcalc.check.judge import Numbers, Verdict, judge
-from vjpcalc.check.noise import LOUD, Runs, in_doubt, reference_noise, without_jumps
+from vjpcalc.check.noise import LOST, LOUD, Runs, in_doubt, reference_noise, without_jumps
 from vjpcalc.check.pattern import cotangents, dimensions, pattern
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.rounding import EPS
@@ -389,9 +389,9 @@ class _Asked:
             moved = own(doubtful, runs)
             if not doubtful.any():
                 return moved
-            if runs.ulps < LOUD.ulps:
+            value = np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected))
+            if runs.ulps < LOUD.ulps and (moved > LOST * value)[doubtful].any():
                 louder = LOUD.ulps * own(doubtful, runs._replace(ulps=LOUD.ulps))
-                value = np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected))
                 moved = without_jumps(moved, louder, value)
             # a softmax of a reference cancels in its tail, too
             seed = witness.seed(as_float64(v).ravel())

@@ -23,6 +23,7 @@ from vjpcalc.check.judge import BEYOND, NOISE_FACTOR, Numbers, Verdict, digits, 
 from vjpcalc.check.nodes import node_faults, with_faults
 from vjpcalc.check.noise import (
     JUMP,
+    LOST,
     LOUD,
     THOROUGH,
     GradientNoise,
@@ -169,11 +170,11 @@ def _noise(
         return moved
     reference = (eps / EPS) * reference_noise(witness, v, doubtful, runs)
     if witness.jacobian.method == COMPLEX_STEP and runs.ulps < LOUD.ulps:
-        steady = doubtful & (moved > JUMP * np.fmax(reference, eps * numbers.size))
+        value = np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected))
+        steady = doubtful & (moved > np.fmax(JUMP * np.fmax(reference, eps * numbers.size), LOST * value))
         if steady.any():
             loud = runs._replace(ulps=LOUD.ulps)  # the same draws
             louder = LOUD.ulps * torch_noise.of(name, witness.projected, loud)
-            value = np.fmax(np.abs(numbers.gradient), np.abs(numbers.expected))
             moved = np.where(steady, without_jumps(moved, louder, value), moved)
     # an algorithm on whole matrices errs by the size of the largest element, not of each one
     whole = eps * numbers.depth * np.max(numbers.size, initial=0.0) if _on_matrices(witness) else 0.0
