@@ -333,3 +333,29 @@ def test_a_node_alone_has_its_own_numbers_for_inputs() -> None:
         ((4, 3), np.float64), ((3,), np.float64), ((5,), np.int64),
     ]  # fmt: skip
     np.testing.assert_array_equal(trace.outputs["y"].value, 2 * PICKED["x"][PICKED["i"]] + PICKED["b"])
+
+
+class Overwrites(torch.autograd.Function):
+    """exp(x), whose backward multiplies in place what its forward gave."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = torch.exp(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        return ctx.saved_tensors[0].mul_(g)
+
+
+@pytest.mark.parametrize("program", ["f(x)", "sum(f(x) * x)", "y = f(x); sum(y * y)"])
+def test_a_backward_that_overwrites_its_result_has_a_fault_and_the_report_keeps_the_value(
+    program: str,
+) -> None:
+    seed = [3.0, 1.0] if program == "f(x)" else None
+    run = vjpcalc.vjp(program, {"x": [1.0, 2.0]}, seed=seed, use={"f": Overwrites.apply})
+    assert run.check.leaves["x"].fault.kind == "overwrites"
+    e, e2 = np.exp(1.0), np.exp(2.0)
+    expected = {"f(x)": [e, e2], "sum(f(x) * x)": e + 2 * e2}.get(program, e**2 + e2**2)
+    assert run.outputs[next(iter(run.outputs))].numpy() == pytest.approx(expected)

@@ -111,6 +111,7 @@ FAULTS = {
     "hands {expected} to {place}, then {got}",
     "spent": "its backward can be called only once: the second time {detail}",
     "cotangent": "its backward changes the cotangent that it is given, which other nodes may share",
+    "overwrites": "its backward overwrites what its forward was given or gave, which other nodes may use",
     "forward": "its forward is not its reference's, {detail}: {place} is {got}, not {expected} (if only its "
     "backward is meant: --reference '{name}:backward={detail}')",
 }
@@ -251,6 +252,7 @@ class _Asked:
             return []
         applied = self.applied()
         cotangent, faults = self.r.clone(), []
+        before = applied.values()
         try:
             given = applied.backward(cotangent, keep=True)
         except (Exception, SystemExit) as error:
@@ -258,6 +260,9 @@ class _Asked:
         handed = again = self.numbers(given)
         if not torch.equal(cotangent, self.r):
             faults.append(self.fault("cotangent", cotangent=as_float64(self.r)))
+        changed = zip(applied.values(), before, strict=True)
+        if not all(torch.equal(now.nan_to_num(), was.nan_to_num()) for now, was in changed):
+            return [*faults, self.fault("overwrites", cotangent=as_float64(self.r))]
         try:
             again = self.numbers(applied.backward(self.r.clone(), keep=True))
         except (Exception, SystemExit) as error:

@@ -93,15 +93,35 @@ def compute(job: Job) -> VJP:
     """The whole job, without the check. Raises Diagnostic."""
     run = forward(job)
     seeds = match_seeds(job, run.trace.outputs)
-    for node in run.trace.applied:
-        if node.operator.function is not None and node.value.requires_grad:
+    own = [node for node in run.trace.applied if node.operator.function is not None]
+    for node in own:
+        if node.value.requires_grad:
             node.value.retain_grad()  # the check asks what cotangent arrived at a function of the user's
+    before = {tensor: tensor.detach().clone() for node in own for tensor in _values_at(node)}
     gradients, calls = backward(run, seeds)
+    overwritten = [tensor for tensor, value in before.items() if not _same(tensor, value)]
+    if overwritten:  # by a backward; the check has words for that
+        gradients = {name: gradient.clone() for name, gradient in gradients.items()}
+        for tensor in (*run.leaves.values(), *(node.value for node in own)):
+            if tensor.requires_grad and tensor.grad is not None:
+                tensor.grad = tensor.grad.clone()  # it may be one of those
+    for tensor in overwritten:
+        tensor.data.copy_(before[tensor])
     totals = {name: sum(own[1:], own[0]) for name, own in seeds.items()}
     return VJP(
         expression=job.program.text, outputs=run.outputs, seeds=totals, gradients=gradients,
         backward_calls=calls, notes=tuple(_notes(run, calls)), forward=run,
     )  # fmt: skip
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a.detach().nan_to_num(), b.nan_to_num())
+
+
+def _values_at(node: Node) -> list[torch.Tensor]:
+    """The floating-point tensors that a node is given, and its result."""
+    values = (source.value for source in (*node.inputs, node))
+    return [value for value in values if isinstance(value, torch.Tensor) and value.is_floating_point()]
 
 
 def _notes(run: Forward, calls: int) -> list[str]:

@@ -215,9 +215,10 @@ DEFINITIONS: dict[str, Schema] = {
             "kind": one_of(
                 "wrong: for the job's own v. ignored, seed only, none, raises: for another v (it does not "
                 "depend on v, is wrong, returns None, raises). not repeatable, spent: the second time. "
-                "cotangent: it changes v. forward: it is not what its reference is.",
+                "cotangent: it changes v. overwrites: it changes its arguments or its result. forward: it is "
+                "not what its reference is.",
                 "wrong", "ignored", "seed only", "none", "raises", "not repeatable", "spent", "cotangent",
-                "forward",
+                "overwrites", "forward",
             ),
             "argument": {"type": ["string", "null"], "description": "The parameter that it is handed to."},
             "index": either(
