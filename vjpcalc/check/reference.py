@@ -9,7 +9,9 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 import torch  # noqa: TID253
 
 from vjpcalc.check import words
+from vjpcalc.check.judge import KERNEL
 from vjpcalc.diagnostics import Diagnostic, raised
+from vjpcalc.engines.noise import WIDE
 from vjpcalc.engines.reference import ReferenceEngine
 from vjpcalc.job.result import Forward
 from vjpcalc.language.naming import text_of
@@ -66,16 +68,20 @@ def _unlike(node: Applied) -> str | None:
 def differs(trace: Trace, run: Forward, noise: Callable[[str], np.ndarray]) -> str | None:
     """Where the outputs of a reference trace are not torch's, in words.
 
-    They may differ by the root of eps, relative to what is computed on the way to each of their elements
-    (torch's gelu at -7 is off by an ulp of 7); beyond that, by no more than rounding moves them:
-    ``noise(output)``.
+    They may differ by the root of eps of each element, and by some ulps of what is computed on the way to it
+    (torch's gelu at -7 is off by an ulp of 7): in the lower precisions, in which these would be all of it, by
+    the root of eps of the largest. Beyond that, by no more than rounding moves them: ``noise(output)``.
     """
     for name, output in run.outputs.items():
         mine, others = np.asarray(trace.outputs[name].value, float), np.asarray(as_float64(output), float)
-        relative = math.sqrt(torch.finfo(output.dtype).eps)
-        if _differing(mine, others, relative * np.abs(mine)) is None:
+        eps = torch.finfo(output.dtype).eps
+        room = math.sqrt(eps) * np.abs(mine)
+        if _differing(mine, others, room) is None:
             continue
-        room = relative * _sizes(trace)[trace.outputs[name]]
+        if eps < WIDE:
+            room = room + KERNEL * eps * _sizes(trace)[trace.outputs[name]]
+        else:
+            room = np.full(room.shape, np.max(room, where=np.isfinite(room), initial=0.0))
         if _differing(mine, others, room) is None:
             continue
         index = _differing(mine, others, room + NOISY * noise(name).reshape(mine.shape))
