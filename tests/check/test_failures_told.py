@@ -9,31 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from backwards import own
 from conftest import validate
 
 import vjpcalc
 
 
-class Cube(torch.autograd.Function):
-    """x³, right."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @classmethod
-    def backward(cls, ctx, g):
-        return cls.handed(ctx.saved_tensors[0], g)
-
-    @staticmethod
-    def handed(x, g):
-        return 3 * x**2 * g
-
-
 def cube(handed: Any) -> type:
     """x³ with another backward."""
-    return type("Cube", (Cube,), {"handed": staticmethod(handed)})
+    return own("Cube", lambda x: x**3, handed)
 
 
 class Ramp(torch.autograd.Function):
@@ -154,6 +138,12 @@ def test_a_wrong_gradient_has_the_fault_beside_it() -> None:
     assert (told.status, told.fault.kind, told.fault.argument) == ("failed", "wrong", "W")
     assert told.pattern == "'f(A @ W, x)': transposed"
     assert told.index is not None
+
+
+def test_a_check_with_a_fault_survives_being_pickled() -> None:
+    run = vjpcalc.vjp("sum(f(x))", {"x": [1.0, -2.0]}, use={"f": cube(lambda x, g: 3 * x**2 * g.mean())})
+    again = pickle.loads(pickle.dumps(run.check))
+    assert [fault.reason for fault in again.faults] == [run.check.leaves["x"].reason]
 
 
 def test_what_a_fault_has_in_common_survives_being_pickled() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import backwards
 import numpy as np
 import pytest
 import torch
+from backwards import torchs
 from torch.nn import functional
 
 import vjpcalc
@@ -19,23 +21,9 @@ def own(forward: Function, slope: Function | None = None, factor: float = 1.0) -
     """A torch.autograd.Function of x. Its backward is g · slope(x), or torch's own of its forward, times a
     factor.
     """
-
-    class Own(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return forward(x)
-
-        @staticmethod
-        def backward(ctx, g):
-            (x,) = ctx.saved_tensors
-            if slope is not None:
-                return factor * g * slope(x)
-            with torch.enable_grad():
-                x = x.detach().requires_grad_()
-                return factor * torch.autograd.grad(forward(x), x, g)[0]
-
-    return Own.apply
+    if slope is None:
+        return backwards.own("Own", forward, lambda x, g: factor * torchs(forward)(x, g)).apply
+    return backwards.own("Own", forward, lambda x, g: factor * g * slope(x)).apply
 
 
 def saved(forward: Function, slope: Function, factor: float = 1.0) -> Function:
@@ -57,20 +45,7 @@ def saved(forward: Function, slope: Function, factor: float = 1.0) -> Function:
 
 def beside(forward: Function) -> Function:
     """One whose backward hands each gradient to the element beside."""
-
-    class Beside(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return forward(x)
-
-        @staticmethod
-        def backward(ctx, g):
-            with torch.enable_grad():
-                x = ctx.saved_tensors[0].detach().requires_grad_()
-                return torch.autograd.grad(forward(x), x, g)[0].roll(1, -1)
-
-    return Beside.apply
+    return backwards.own("Beside", forward, lambda x, g: torchs(forward)(x, g).roll(1, -1)).apply
 
 
 def status(function: Function, x, seed=None, dtype: str = "float64", reference: str | None = None) -> str:

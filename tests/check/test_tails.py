@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from backwards import own, torchs
 from torch.nn import functional
 
 import vjpcalc
@@ -56,20 +57,9 @@ def test_nor_beside_larger_slopes(name: str) -> None:
 def test_a_wrong_backward_is_seen_there_all_the_same(name: str) -> None:
     function, _ = TAILS[name]
 
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return function(x)
-
-        @staticmethod
-        def backward(ctx, g):
-            x = ctx.saved_tensors[0].detach().requires_grad_()
-            with torch.enable_grad():
-                return (1 + 1e-6) * torch.autograd.grad(function(x), x, g)[0]
-
+    wrong = own("Wrong", function, lambda x, g: (1 + 1e-6) * torchs(function)(x, g))
     for x in (-3.0, -1.0, 0.7):
-        assert causes(Wrong.apply, [x, -36.5], torch.float64)[0] == "failed", x
+        assert causes(wrong.apply, [x, -36.5], torch.float64)[0] == "failed", x
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -161,10 +161,6 @@ class ByItself:
     result: torch.Tensor
     dtype: torch.dtype
 
-    def values(self) -> list[torch.Tensor]:
-        """Copies of the arguments and of the result, as they are now."""
-        return [tensor.detach().clone() for tensor in (*self.tensors, self.result)]
-
     def backward(self, cotangent: torch.Tensor, *, keep: bool = False) -> list[torch.Tensor | None]:
         """What torch's backward of this node hands to each argument: None to a constant, or for 0.
 

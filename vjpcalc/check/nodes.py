@@ -32,7 +32,7 @@ from vjpcalc.diagnostics import Diagnostic, element_name, raised
 from vjpcalc.engines.inside import with_rounding
 from vjpcalc.engines.noise import Noise
 from vjpcalc.engines.torch import TorchEngine, smallest_subnormal
-from vjpcalc.job.autograd import dense
+from vjpcalc.job.autograd import dense, same
 from vjpcalc.job.faults import own_fault
 from vjpcalc.job.result import FAILED, VJP, Cause, Fault, LeafCheck
 from vjpcalc.language.naming import text_of
@@ -76,9 +76,9 @@ class NodeFault:
     def told(self) -> Fault:
         """The same as a part of a leaf's verdict."""
         return Fault(
-            node=self.text, kind=self.kind, reason=self.reason, argument=self.argument or None,
-            index=self.index, got=self.got, expected=self.expected, wrong=self.wrong,
-            cotangent=self.cotangent, look_for_pattern=self.look_for_pattern,
+            node=self.text, place=self.node, kind=self.kind, reason=self.reason,
+            argument=self.argument or None, index=self.index, got=self.got, expected=self.expected,
+            wrong=self.wrong, cotangent=self.cotangent, look_for_pattern=self.look_for_pattern,
         )  # fmt: skip
 
     @property
@@ -252,7 +252,7 @@ class _Asked:
             return []
         applied = self.applied()
         cotangent, faults = self.r.clone(), []
-        before = applied.values()
+        before = [(tensor, tensor.detach().clone()) for tensor in (*applied.tensors, applied.result)]
         try:
             given = applied.backward(cotangent, keep=True)
         except (Exception, SystemExit) as error:
@@ -260,8 +260,7 @@ class _Asked:
         handed = again = self.numbers(given)
         if not torch.equal(cotangent, self.r):
             faults.append(self.fault("cotangent", cotangent=as_float64(self.r)))
-        changed = zip(applied.values(), before, strict=True)
-        if not all(torch.equal(now.nan_to_num(), was.nan_to_num()) for now, was in changed):
+        if not all(same(tensor, value) for tensor, value in before):
             return [*faults, self.fault("overwrites", cotangent=as_float64(self.r))]
         try:
             again = self.numbers(applied.backward(self.r.clone(), keep=True))

@@ -109,7 +109,13 @@ def check(
         method = "probe" if "probe" in methods else methods[0]
     elif method == "auto":
         method = "explicit"
-    made = Check(status, method, "torch" if method == "forward" else "numexpr", leaves, tuple(faults))
+    made = Check(
+        status,
+        method,
+        "torch" if method == "forward" else "numexpr",
+        leaves,
+        tuple(fault.told for fault in faults),
+    )
     return replace(vjp, check=made, notes=(*vjp.notes, *notes))
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 import torch  # noqa: TID253 (imported only once there is a job to explain)
 
 from vjpcalc.check.functions import Functions
-from vjpcalc.check.nodes import NodeFault, node_faults
+from vjpcalc.check.nodes import node_faults
 from vjpcalc.check.nonfinite import backward_origin, forward_origin
 from vjpcalc.check.reference import reference_trace
 from vjpcalc.check.references import reference_faults
-from vjpcalc.job.result import FAILED, OFF, VJP
+from vjpcalc.job.result import FAILED, OFF, VJP, Fault
 from vjpcalc.language.naming import text_of
 from vjpcalc.language.trace import Applied, ancestors
 
@@ -30,21 +30,22 @@ def blamed(vjp: VJP, limit: int) -> Mapping[int, list[str]]:
     """
     faults: dict[int, list[str]] = {}
     for fault in _faults(vjp, limit):
-        faults.setdefault(fault.node, []).append(fault.reason)
+        faults.setdefault(fault.place, []).append(fault.reason)
     for node, words in (*_not_finite(vjp), *_cut(vjp)):
         if words not in (own := faults.setdefault(node.index, [])):
             own.append(words)
     return faults
 
 
-def _faults(vjp: VJP, limit: int) -> list[NodeFault]:
+def _faults(vjp: VJP, limit: int) -> list[Fault]:
     if vjp.check.status != OFF:
         return list(vjp.check.faults)
     if not any(node.operator.function for node in vjp.trace.applied):
         return []
     faults, _ = reference_faults(vjp)
     trace, _ = reference_trace(vjp.forward)
-    return faults + ([] if trace is None else node_faults(vjp, Functions(trace, vjp.job.use, limit)))
+    faults += [] if trace is None else node_faults(vjp, Functions(trace, vjp.job.use, limit))
+    return [fault.told for fault in faults]
 
 
 def _failed(vjp: VJP) -> list[str]:

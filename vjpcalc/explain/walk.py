@@ -34,7 +34,7 @@ from vjpcalc.explain.blame import blamed, is_cut
 from vjpcalc.explain.judge import Judgement, Rule, by_check, by_rule, checked
 from vjpcalc.explain.rules import stretched
 from vjpcalc.explain.symbols import in_symbols
-from vjpcalc.job.autograd import backward, cotangents, forward, gradients_of
+from vjpcalc.job.autograd import backward, cotangents, forward, gradients_of, same
 from vjpcalc.job.faults import backward_fault
 from vjpcalc.job.graph import Graph
 from vjpcalc.job.job import Job
@@ -368,6 +368,4 @@ def _implicit(vjp: VJP) -> bool | None:
     except (Exception, SystemExit):  # a backward of the user's own that works only so many times
         return None
     implicit = gradients_of(bare)
-    return all(
-        torch.equal(implicit[leaf].nan_to_num(), gradient.nan_to_num()) for leaf, gradient in explicit.items()
-    )
+    return all(same(implicit[leaf], gradient) for leaf, gradient in explicit.items())

@@ -99,7 +99,7 @@ def compute(job: Job) -> VJP:
             node.value.retain_grad()  # the check asks what cotangent arrived at a function of the user's
     before = {tensor: tensor.detach().clone() for node in own for tensor in _values_at(node)}
     gradients, calls = backward(run, seeds)
-    overwritten = [tensor for tensor, value in before.items() if not _same(tensor, value)]
+    overwritten = [tensor for tensor, value in before.items() if not same(tensor, value)]
     if overwritten:  # by a backward; the check has words for that
         gradients = {name: gradient.clone() for name, gradient in gradients.items()}
         for tensor in (*run.leaves.values(), *(node.value for node in own)):
@@ -114,8 +114,9 @@ def compute(job: Job) -> VJP:
     )  # fmt: skip
 
 
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.equal(a.detach().nan_to_num(), b.nan_to_num())
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """True if two tensors of one shape have the same numbers, be they NaN."""
+    return torch.equal(a.detach().nan_to_num(), b.detach().nan_to_num())
 
 
 def _values_at(node: Node) -> list[torch.Tensor]:

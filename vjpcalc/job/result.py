@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from vjpcalc.check.nodes import NodeFault
-
 PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
 OFF = "off"  # the status, and the method, of a check that nobody made
 
@@ -62,13 +60,15 @@ class _Patterned:
 class Fault(_Patterned):
     """What is wrong with the backward of a user's function at one node, be it right for the job's own seed.
 
-    ``node`` is the node in a message, ``kind`` a key of FAULTS in check/nodes.py, ``cotangent`` the v that it
-    was asked with, shaped like its value (None where it was not asked). ``got`` and ``expected`` are the
-    worst element's, at ``index`` of the ``argument`` that it was handed to (None: along a random direction,
-    or of all of it); ``wrong`` counts the wrong elements. ``reason`` is all of this as a sentence.
+    ``node`` is the node in a message, ``place`` its index in the job's trace, ``kind`` a key of FAULTS in
+    check/nodes.py, ``cotangent`` the v that it was asked with, shaped like its value (None where it was not
+    asked). ``got`` and ``expected`` are the worst element's, at ``index`` of the ``argument`` that it was
+    handed to (None: along a random direction, or of all of it); ``wrong`` counts the wrong elements.
+    ``reason`` is all of this as a sentence.
     """
 
     node: str
+    place: int
     kind: str
     reason: str
     argument: str | None = None
@@ -197,7 +197,7 @@ class Check:
     method: str
     engine: str
     leaves: Mapping[str, LeafCheck] = field(default_factory=dict)
-    faults: Sequence[NodeFault] = ()
+    faults: Sequence[Fault] = ()
 
     def __bool__(self) -> bool:
         """True only if it passed: neither an inconclusive check has, nor one that is off."""
