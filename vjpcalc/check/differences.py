@@ -17,7 +17,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to dif
 from vjpcalc.check.coarse import fitted
 from vjpcalc.check.derivative import DIFFERENCES, FLOOR, Sided
 from vjpcalc.check.ladder import BLOCK, Estimate, combinations, estimate, level_of, step, steps
-from vjpcalc.check.nans import within
+from vjpcalc.check.nans import ordinary
 from vjpcalc.check.replay import BranchFlip, Replay
 from vjpcalc.check.rounding import EPS
 from vjpcalc.check.vanishing import by_large_steps, by_tiny_steps
@@ -72,10 +72,10 @@ def differences(replay: Replay, *directions: np.ndarray) -> list[Sided]:
         for start in range(0, len(directions), at_once):
             looks = [_Look(replay, direction) for direction in directions[start : start + at_once]]
             if looks[0].coarse and not replay.stepped:
-                slopes += [_by_fit(look) for look in looks]
-                continue
-            for look, usual in zip(looks, _usual_of(looks), strict=True):
-                slope = _slope_of(look, usual)
+                own = [_by_fit(look) for look in looks]
+            else:
+                own = [_slope_of(look, usual) for look, usual in zip(looks, _usual_of(looks), strict=True)]
+            for look, slope in zip(looks, own, strict=True):
                 slopes.append(slope if look.shortened == 1 else slope.scaled(1 / look.shortened))
     return slopes
 
@@ -85,7 +85,7 @@ def _by_fit(look: _Look) -> Sided:
     values: list[np.ndarray] = []
 
     def at(x: np.ndarray) -> np.ndarray:
-        values.append(look.elsewhere(x))
+        values.append(look.replay.elsewhere(x))
         return values[-1]
 
     fit = fitted(at, look.x, look.direction, look.center, look.replay.eps)
@@ -96,8 +96,7 @@ def _by_fit(look: _Look) -> Sided:
     error[still] = look.unseen(look.tied(still) & still & np.isfinite(look.center), far=True)[still]
     bend = np.where(still, 0.0, fit.bend)
     room = bend + np.sign(bend) * error  # what lies between the sides is as good as either
-    slope = Sided(value, error, DIFFERENCES, bend != 0, value - room, value + room, fit.reach)
-    return slope if look.shortened == 1 else slope.scaled(1 / look.shortened)
+    return Sided(value, error, DIFFERENCES, bend != 0, value - room, value + room, fit.reach)
 
 
 def _usual_of(looks: Sequence[_Look]) -> list[_Usual]:
@@ -210,13 +209,6 @@ class _Look:
             self._flips[level] = flip.decision
             return np.full_like(self.center, np.nan)
 
-    def elsewhere(self, x: np.ndarray) -> np.ndarray:
-        """The values at a point that has nothing to do with x; NaN where there are none."""
-        try:
-            return self.replay(x)
-        except Exception:  # a branch flips, or a function of the user's own refuses such numbers
-            return np.full_like(self.center, np.nan)
-
     @property
     def levels(self) -> tuple[int, ...]:
         """From the largest step to the smallest."""
@@ -254,7 +246,7 @@ class _Look:
         Arithmetic hands on a NaN: an output that has its value also where these elements are NaN has nothing
         to do with them. Any other may have moved by less than its rounding shows.
         """
-        return still & ~(self.elsewhere(np.where(self.direction != 0, np.nan, self.x)) == self.center)
+        return still & ~(self.replay.elsewhere(np.where(self.direction != 0, np.nan, self.x)) == self.center)
 
     def stays(self) -> np.ndarray:
         """Which outputs are what they are wherever x is, as far as is known: (m,).
@@ -264,7 +256,7 @@ class _Look:
         if np.isfinite(self.center).all():
             return np.ones(self.center.shape, bool)
         return np.asarray(
-            self.elsewhere(np.where(self.direction != 0, within(self.x), self.x)) == self.center
+            self.replay.elsewhere(np.where(self.direction != 0, ordinary(self.x), self.x)) == self.center
         )
 
     def treads(self) -> np.ndarray:
@@ -292,7 +284,7 @@ class _Look:
             if same.any():
                 away = np.sign(self.direction) * times * (1.37 * np.abs(self.x) + 0.71)
                 for side in (1, -1):
-                    same &= self.elsewhere(self.x + side * away) == self.center
+                    same &= self.replay.elsewhere(self.x + side * away) == self.center
                 moved = self.direction != 0
                 least = np.min(np.abs(away / self.direction), where=moved, initial=np.inf)
                 reached[same] = np.fmax(reached[same], least)
@@ -332,7 +324,7 @@ class _Look:
         if where.any() and (self.x[self.direction != 0] == 0).any():
             above, below = self.sides(self.seconds[:1], where)
             tiny = by_tiny_steps(
-                lambda t: self.elsewhere(self.x + t * self.direction)[where],
+                lambda t: self.replay.elsewhere(self.x + t * self.direction)[where],
                 step(self.seconds[0]),
                 above[0],
                 below[0],

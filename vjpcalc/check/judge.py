@@ -224,27 +224,28 @@ def lost_by_torch(numbers: Numbers) -> np.ndarray:
 def rounding(numbers: Numbers, verdict: Verdict, doubtful: np.ndarray) -> np.ndarray:
     """Which of the doubtful numbers rounding does not explain; what it explains is then allowed."""
     verdict.noise = numbers.noise(np.zeros_like(doubtful), first_runs(numbers.eps))
-    unexplained = doubtful
-    near = unexplained
-    agreed = verdict.tolerance
+    if not doubtful.any():
+        return doubtful
+    unexplained = near = doubtful
+    agreed, error = verdict.tolerance, distance(numbers.gradient, verdict.expected)
+
+    def left(asked: np.ndarray, runs: Runs) -> np.ndarray:
+        """Which are still unexplained once more runs have been made for some that are."""
+        measured = np.fmax(verdict.noise, numbers.noise(asked, runs))
+        verdict.noise = np.where(asked, measured, verdict.noise)
+        verdict.tolerance = np.where(asked, agreed + NOISE_FACTOR * verdict.noise, verdict.tolerance)
+        return unexplained & ~(error <= verdict.tolerance)
+
     for runs, farthest in NEAR.items():
         if not near.any():
             break
         if runs == LOUD and numbers.eps >= WIDE:
             continue
-        measured = numbers.noise(near, runs)
-        verdict.noise = np.where(near, np.fmax(verdict.noise, measured), verdict.noise)
-        verdict.tolerance = np.where(near, agreed + NOISE_FACTOR * verdict.noise, verdict.tolerance)
-        error = distance(numbers.gradient, verdict.expected)
-        unexplained = unexplained & ~(error <= verdict.tolerance)
+        unexplained = left(near, runs)
         by_rounding = verdict.tolerance - verdict.doubt
         near = unexplained & (error <= verdict.doubt + farthest * by_rounding)
     if 0 < unexplained.sum() <= CHANCE * doubtful.sum():
-        verdict.noise = np.where(
-            unexplained, np.fmax(verdict.noise, numbers.noise(unexplained, THOROUGH)), verdict.noise
-        )
-        verdict.tolerance = np.where(unexplained, agreed + NOISE_FACTOR * verdict.noise, verdict.tolerance)
-        unexplained = unexplained & ~(error <= verdict.tolerance)
+        unexplained = left(unexplained, THOROUGH)
     return unexplained
 
 

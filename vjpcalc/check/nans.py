@@ -41,7 +41,7 @@ def dependence(at: Function, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, 
             none, away = np.full(x.shape, np.nan), 1.37 * np.abs(x) + 0.71
             points = [(x, y.ravel())]
             if np.isnan(y).any():  # a value that is NaN shows nothing at x: log(-1)
-                points.append((within(x), np.ravel(at(within(x)))))
+                points.append((ordinary(x), np.ravel(at(ordinary(x)))))
                 if points[1][1].shape != (y.size,) or np.isnan(points[1][1]).any():
                     return None
 
@@ -64,7 +64,7 @@ def dependence(at: Function, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, 
         return None
 
 
-def within(x: np.ndarray) -> np.ndarray:
+def ordinary(x: np.ndarray) -> np.ndarray:
     """Numbers near those of x at which most functions have a value."""
     return np.where(np.isfinite(x), 0.37 * np.abs(x) / (1 + np.abs(x)) + 0.31, 0.57)
 

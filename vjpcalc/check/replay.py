@@ -149,6 +149,13 @@ class Replay:
                 raise BranchFlip(None)  # a mask selected other elements
         return self._join(lambda node: values.get(node.index, node.value))
 
+    def elsewhere(self, x: np.ndarray) -> np.ndarray:
+        """The outputs at an ``x`` that has nothing to do with the leaf's value: NaN where there are none."""
+        try:
+            return self(x)
+        except Exception:  # a branch flips, or a function of the user's own refuses such numbers
+            return np.full_like(self.primal, np.nan)
+
     @functools.cached_property
     def _one_call(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """A program that is nothing but one function of the user's own, called without ado."""
@@ -262,15 +269,8 @@ class Replay:
     @functools.cached_property
     def rounding(self) -> np.ndarray:
         """The rounding of the outputs, shape (m,), as it is measured: see rounding.py."""
-
-        def at(x: np.ndarray) -> np.ndarray:
-            try:
-                return self(x)
-            except BranchFlip:
-                return np.full_like(self.primal, np.nan)
-
         x = np.asarray(self.leaf.value, dtype=np.float64)
-        return rounding(at, x, self.primal, self.eps, seen=self.seen)
+        return rounding(self.elsewhere, x, self.primal, self.eps, seen=self.seen)
 
     @functools.cached_property
     def inside(self) -> np.ndarray:

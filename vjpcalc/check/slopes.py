@@ -17,7 +17,7 @@ from vjpcalc.check.derivative import COMPLEX_STEP, random_directions, relative_s
 from vjpcalc.check.differences import differences
 from vjpcalc.check.germ import Germ, NoGerm, germ
 from vjpcalc.check.jacobian import Jacobian
-from vjpcalc.check.nans import within
+from vjpcalc.check.nans import ordinary
 from vjpcalc.check.replay import Replay
 from vjpcalc.check.witness import Witness
 
@@ -78,7 +78,7 @@ def _touched(replay: Replay, index: tuple[int, ...] | None) -> np.ndarray:
     if index is None:
         return touched
     x = np.array(replay.leaf.value, dtype=np.float64)
-    for near in (x, within(x)):
+    for near in (x, ordinary(x)):
         without = np.array(near)
         without[index] = np.nan
         try:

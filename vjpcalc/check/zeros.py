@@ -12,7 +12,7 @@ import numpy as np  # noqa: TID253 (imported only once there is something to che
 
 from vjpcalc.check.derivative import relative_scale
 from vjpcalc.check.noise import USUAL, reference_noise
-from vjpcalc.check.replay import BranchFlip, Replay
+from vjpcalc.check.replay import Replay
 from vjpcalc.check.rounding import EPS
 from vjpcalc.check.witness import Witness
 
@@ -55,13 +55,10 @@ def is_zero(
 
 
 def _at(replay: Replay, index: tuple[int, ...], value: float) -> np.ndarray:
-    """The outputs (m,) with one element of the leaf changed; NaN where the program goes another way."""
+    """The outputs (m,) with one element of the leaf changed; NaN where there are none."""
     x = np.array(replay.leaf.value, dtype=np.float64)
     x[index] = value
-    try:
-        return replay(x)
-    except BranchFlip:
-        return np.full_like(replay.primal, np.nan)
+    return replay.elsewhere(x)
 
 
 def _stands_still(replay: Replay, v: np.ndarray, index: tuple[int, ...]) -> bool:
